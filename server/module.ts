@@ -1,0 +1,27 @@
+import type { Route } from './http/route.ts';
+import type { Projection } from './rooms/types.ts';
+import type { Follower, Migration } from './storage/types.ts';
+import type { EventDecoration, SyncContribution } from './sync/types.ts';
+
+/** What a module of the spec may add to the server. Every part is optional. */
+export interface Module {
+  /** As the spec names it; also the owner of its migrations. */
+  readonly name: string;
+  readonly routes?: readonly Route[];
+  /** Inside the transaction that stores an event. */
+  readonly projections?: readonly Projection[];
+  /** After the commit, with a durable cursor. */
+  readonly followers?: readonly Follower[];
+  readonly sync?: readonly SyncContribution[];
+  /** Bundled aggregations and other additions to `unsigned`. */
+  readonly decorations?: readonly EventDecoration[];
+  /** Begins timers and the like; whoever starts it stops it. */
+  start?(): void;
+  stop?(): Promise<void> | void;
+}
+
+/**
+ * The steps of a module's schema. Kept beside the module rather than in it, since the database is opened, and migrated,
+ * before any module can be made: each module's `index.ts` exports one as `migrations`.
+ */
+export type ModuleMigrations = { readonly owner: string; readonly migrations: readonly Migration[] };

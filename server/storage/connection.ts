@@ -1,0 +1,89 @@
+import { closeSync, openSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
+import { StorageError, toStorageError } from './storage-error.ts';
+
+/** How long a write waits for another process to let go of the database; the event loop stands still meanwhile. */
+const DEFAULT_BUSY_MS = 2_000;
+
+/** The path that stands for a database without a file. It is gone when it is closed. */
+const IN_MEMORY = ':memory:';
+
+/** SQLite's connection to the database file, and the lock that keeps a second server away from it. */
+export interface Connection {
+  readonly sqlite: Sqlite.Database;
+  /** Closes the file and lets go of the lock. */
+  close(): void;
+}
+
+/**
+ * Opens or makes the database file at `path` with the settings everything relies on. Throws `StorageError`: `locked`
+ * if another server has it open, `corrupt` if the file is damaged or not a database, `io` if it cannot be opened.
+ */
+export function connect(path: string, limits: { maxPages?: number; busyMs?: number }): Connection {
+  const lock = path === IN_MEMORY ? undefined : takeLock(`${path}.lock`, path);
+  let sqlite: Sqlite.Database | undefined;
+  try {
+    // Made here and not by SQLite, so that nobody else may read it; the WAL and its index take over these rights.
+    if (path !== IN_MEMORY) closeSync(openSync(path, 'a', 0o600));
+    sqlite = new Sqlite(path, { timeout: limits.busyMs ?? DEFAULT_BUSY_MS });
+    configure(sqlite, path, limits.maxPages);
+  } catch (error) {
+    sqlite?.close();
+    lock?.close();
+    const failure = toStorageError(error);
+    throw new StorageError(failure.kind, `${path}: ${failure.message}`, error);
+  }
+  const open = sqlite;
+  return {
+    sqlite: open,
+    close: () => {
+      try {
+        open.close();
+      } finally {
+        lock?.close();
+      }
+    },
+  };
+}
+
+function configure(sqlite: Sqlite.Database, path: string, maxPages: number | undefined): void {
+  const mode = sqlite.pragma('journal_mode = WAL', { simple: true });
+  if (mode !== 'wal' && path !== IN_MEMORY) {
+    throw new StorageError('io', `the file system does not allow write-ahead logging (journal mode ${String(mode)})`);
+  }
+  // FULL: a commit is on the disk, not only with the operating system, before anybody hears of it.
+  sqlite.pragma('synchronous = FULL');
+  sqlite.pragma('foreign_keys = ON');
+  sqlite.pragma('temp_store = MEMORY');
+  // 16 MB of pages, in KiB. The operating system caches the rest. No memory mapping: an I/O error there would kill the
+  // process, and mapped pages count as resident memory.
+  sqlite.pragma('cache_size = -16384');
+  sqlite.pragma('mmap_size = 0');
+  // Pages in the WAL before a commit copies them back: small enough that this commit stays short.
+  sqlite.pragma('wal_autocheckpoint = 1000');
+  // After a burst (a large join) the WAL file shrinks again, bytes.
+  sqlite.pragma('journal_size_limit = 33554432');
+  sqlite.pragma('trusted_schema = OFF');
+  sqlite.pragma('cell_size_check = ON');
+  if (maxPages !== undefined) sqlite.pragma(`max_page_count = ${Math.trunc(maxPages)}`);
+}
+
+// Caches and the stream counter are only right while one server writes. The lock is an open transaction on an empty
+// SQLite file of its own: the operating system drops it when the process dies, however it dies, and unlike an exclusive
+// lock on the database it lets other processes read.
+function takeLock(lockPath: string, path: string): Sqlite.Database {
+  let lock: Sqlite.Database | undefined;
+  try {
+    closeSync(openSync(lockPath, 'a', 0o600));
+    lock = new Sqlite(lockPath, { timeout: 0 });
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock?.close();
+    const failure = toStorageError(error);
+    if (failure.kind === 'locked') {
+      throw new StorageError('locked', `${path}: another Hearth server is already using this database`, error);
+    }
+    throw new StorageError(failure.kind, `${lockPath}: ${failure.message}`, error);
+  }
+}

@@ -1,0 +1,23 @@
+import type { MigrationSet } from './types.ts';
+
+/** The tables of the storage itself. */
+export const storageMigrations: MigrationSet = {
+  owner: 'storage',
+  migrations: [
+    {
+      sql: `
+        -- Every position up to "reserved" may have been handed out.
+        CREATE TABLE stream_position (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          reserved INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO stream_position (only_row, reserved) VALUES (1, 0);
+
+        CREATE TABLE follower_cursors (
+          name TEXT PRIMARY KEY,
+          position INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+      `,
+    },
+  ],
+};
