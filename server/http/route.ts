@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Static, TSchema } from 'typebox';
 import type { DeviceId, ServerName, UserId } from '../matrix/identifiers.ts';
 
@@ -30,17 +31,22 @@ export type RequesterOf<A extends Auth> = A extends 'user'
     : undefined;
 
 /** A request whose every part was checked against the route's schemas. */
-export interface RouteRequest<P, Q, B, A extends Auth> {
+export interface RouteRequest<P, Q, B, A extends Auth, Raw extends boolean = false> {
   readonly params: P;
   readonly query: Q;
   readonly body: B;
+  /**
+   * The body's bytes as they arrive, on routes with `rawBody: true`. Fails with M_TOO_LARGE past the route's limit, and
+   * when the client goes away or stalls. What is left unread is thrown away after the reply.
+   */
+  readonly bodyStream: Raw extends true ? Readable : undefined;
   readonly requester: RequesterOf<A>;
   /** The server that signed the request, on routes with `auth: 'server'`. */
   readonly origin: A extends 'server' ? ServerName : undefined;
   /** The address the request came from, behind trusted proxies the one they report. */
   readonly ip: string;
   readonly userAgent: string | undefined;
-  /** The path and query as the client wrote them. */
+  /** The path and query as the client wrote them. May hold an access token: never to be logged. */
   readonly url: string;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>;
@@ -52,24 +58,53 @@ export interface RouteRequest<P, Q, B, A extends Auth> {
 export class Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** An object is sent as JSON, a string or buffer as it is. */
-  readonly body: object | string | Buffer;
-  constructor(options: { status?: number; headers?: Record<string, string>; body: object | string | Buffer }) {
+  /** An object is sent as JSON, a string or buffer as it is, a stream as it comes (destroyed if the client leaves). */
+  readonly body: object | string | Buffer | Readable;
+  constructor(options: {
+    status?: number;
+    headers?: Record<string, string>;
+    body: object | string | Buffer | Readable;
+  }) {
     this.status = options.status ?? 200;
     this.headers = options.headers ?? {};
     this.body = options.body;
   }
 }
 
-/** A reply that is a page for a browser. */
+/**
+ * A reply that is a page for a browser. Its styles may stand in the page; scripts and frames are refused unless the reply
+ * brings a Content-Security-Policy of its own.
+ */
 export function htmlReply(html: string, status = 200): Reply {
   return new Reply({ status, headers: { 'content-type': 'text/html; charset=utf-8' }, body: html });
 }
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
+/**
+ * What a listener can serve. `control` is the desktop program's own API, `metrics` that of monitoring: both are for
+ * no web page of another origin, so they alone get no CORS headers.
+ */
+export type Resource =
+  | 'client'
+  | 'federation'
+  | 'keys'
+  | 'media'
+  | 'openid'
+  | 'static'
+  | 'consent'
+  | 'metrics'
+  | 'health'
+  | 'control';
+
 /** One operation of an API, as its module writes it. */
-export interface RouteSpec<P extends TSchema, Q extends TSchema, B extends TSchema, A extends Auth> {
+export interface RouteSpec<
+  P extends TSchema,
+  Q extends TSchema,
+  B extends TSchema,
+  A extends Auth,
+  Raw extends boolean = false,
+> {
   readonly method: Method;
   /**
    * `/_matrix/client/v3/rooms/:roomId/leave`. Several paths serve the same operation. What is under
@@ -89,16 +124,18 @@ export interface RouteSpec<P extends TSchema, Q extends TSchema, B extends TSche
   readonly body?: B;
   /** An empty body counts as `{}`, as clients have long been forgiven. */
   readonly emptyBodyAllowed?: boolean;
-  /** Largest body in bytes; 64 KiB of event plus its wrapping by default. */
+  /** The body is handed over as a stream, unread, whatever its type: for media. Then `body` cannot be given. */
+  readonly rawBody?: Raw;
+  /** Largest body in bytes; `DEFAULT_BODY_LIMIT` (1 MiB) unless said. Beyond it: M_TOO_LARGE. */
   readonly bodyLimit?: number;
   /** Which of the listener's resources it belongs to; told from the path unless said. */
-  readonly resource?: 'client' | 'federation' | 'keys' | 'media' | 'health';
-  handle(request: RouteRequest<Static<P>, Static<Q>, Static<B>, A>): Promise<object> | object;
+  readonly resource?: Resource;
+  handle(request: RouteRequest<Static<P>, Static<Q>, Static<B>, A, Raw>): Promise<object> | object;
 }
 
 /** A route whose types have been checked where it was written; the server needs no more than this. */
-export interface Route extends Omit<RouteSpec<TSchema, TSchema, TSchema, Auth>, 'handle'> {
-  handle(request: RouteRequest<unknown, unknown, unknown, Auth>): Promise<object> | object;
+export interface Route extends Omit<RouteSpec<TSchema, TSchema, TSchema, Auth, boolean>, 'handle'> {
+  handle(request: RouteRequest<unknown, unknown, unknown, Auth, boolean>): Promise<object> | object;
 }
 
 /**
@@ -110,6 +147,7 @@ export function route<
   Q extends TSchema = TSchema,
   B extends TSchema = TSchema,
   A extends Auth = Auth,
->(spec: RouteSpec<P, Q, B, A>): Route {
+  Raw extends boolean = false,
+>(spec: RouteSpec<P, Q, B, A, Raw>): Route {
   return spec as unknown as Route;
 }

@@ -137,7 +137,10 @@ export function signedText(object: JsonObject, { strict = true }: { strict?: boo
  * name or, for cross-signing, a user ID. Throws CanonicalJsonError for what has no canonical form.
  */
 export function signJson(object: JsonObject, signer: string, key: SigningKey): JsonObject {
-  return { ...object, signatures: addSignature(object['signatures'], signer, key.keyId, signText(signedText(object), key)) };
+  return {
+    ...object,
+    signatures: addSignature(object['signatures'], signer, key.keyId, signText(signedText(object), key)),
+  };
 }
 
 /** `signatures` with one more; anything malformed in it gives way. */
@@ -156,12 +159,7 @@ export function addSignature(
  * Whether `object` bears a valid signature of `signer` made with the key `keyId`, whose public half is `publicKey` (spec:
  * appendices, "Checking for a Signature", steps 4 to 7). What has no canonical form is not validly signed.
  */
-export function verifyJson(
-  object: JsonObject,
-  signer: string,
-  keyId: string,
-  publicKey: string | Uint8Array,
-): boolean {
+export function verifyJson(object: JsonObject, signer: string, keyId: string, publicKey: string | Uint8Array): boolean {
   const signature = signaturesOf(object, signer).find((candidate) => candidate.keyId === keyId)?.signature;
   if (signature === undefined) return false;
   try {

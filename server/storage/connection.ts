@@ -20,18 +20,16 @@ export interface Connection {
  * if another server has it open, `corrupt` if the file is damaged or not a database, `io` if it cannot be opened.
  */
 export function connect(path: string, limits: { maxPages?: number; busyMs?: number }): Connection {
-  const lock = path === IN_MEMORY ? undefined : takeLock(`${path}.lock`, path);
+  const lock = path === IN_MEMORY ? undefined : takeLock(`${path}.lock`);
   let sqlite: Sqlite.Database | undefined;
   try {
-    // Made here and not by SQLite, so that nobody else may read it; the WAL and its index take over these rights.
-    if (path !== IN_MEMORY) closeSync(openSync(path, 'a', 0o600));
+    if (path !== IN_MEMORY) makePrivateFile(path);
     sqlite = new Sqlite(path, { timeout: limits.busyMs ?? DEFAULT_BUSY_MS });
     configure(sqlite, path, limits.maxPages);
   } catch (error) {
     sqlite?.close();
     lock?.close();
-    const failure = toStorageError(error);
-    throw new StorageError(failure.kind, `${path}: ${failure.message}`, error);
+    throw toStorageError(error);
   }
   const open = sqlite;
   return {
@@ -71,19 +69,32 @@ function configure(sqlite: Sqlite.Database, path: string, maxPages: number | und
 // Caches and the stream counter are only right while one server writes. The lock is an open transaction on an empty
 // SQLite file of its own: the operating system drops it when the process dies, however it dies, and unlike an exclusive
 // lock on the database it lets other processes read.
-function takeLock(lockPath: string, path: string): Sqlite.Database {
+function takeLock(lockPath: string): Sqlite.Database {
   let lock: Sqlite.Database | undefined;
   try {
-    closeSync(openSync(lockPath, 'a', 0o600));
+    makePrivateFile(lockPath);
     lock = new Sqlite(lockPath, { timeout: 0 });
+    // Nothing is ever written to it, so it needs no journal file beside it.
+    lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {
     lock?.close();
     const failure = toStorageError(error);
     if (failure.kind === 'locked') {
-      throw new StorageError('locked', `${path}: another Hearth server is already using this database`, error);
+      throw new StorageError('locked', 'another Hearth server is already using this database', error);
     }
-    throw new StorageError(failure.kind, `${lockPath}: ${failure.message}`, error);
+    throw failure;
+  }
+}
+
+// Made here and not by SQLite, so that nobody else may read it; the WAL and its index take over these rights. A file
+// that exists is not even opened: closing any descriptor of a file drops all locks this process holds on it.
+function makePrivateFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return;
+    throw error;
   }
 }

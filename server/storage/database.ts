@@ -3,18 +3,19 @@ import type { Logger } from '../util/log.ts';
 import { type Connection, connect } from './connection.ts';
 import { migrate } from './migrate.ts';
 import { storageMigrations } from './schema.ts';
-import { findStorageError, type StorageError, toStorageError } from './storage-error.ts';
+import { Statements } from './statements.ts';
+import { closedError, findStorageError, StorageError, toStorageError } from './storage-error.ts';
+import { Trouble } from './trouble.ts';
 import type {
   Database,
   MigrationSet,
   ReadStatement,
   ReturningStatement,
-  SqlValue,
   StreamPosition,
   WriteStatement,
   WriteTx,
 } from './types.ts';
-import { closedError, Turn, Write } from './write-turn.ts';
+import { Turn, Write } from './write-turn.ts';
 
 /** Positions reserved on disk at a time: after a crash the counter goes on behind the reservation. */
 const RESERVE_BLOCK = 1_000;
@@ -48,17 +49,20 @@ export interface DatabaseOptions {
  */
 export function openDatabase(options: DatabaseOptions): OpenDatabase {
   const { path, maxPages, busyMs } = options;
-  const connection = connect(path, {
-    ...(maxPages === undefined ? {} : { maxPages }),
-    ...(busyMs === undefined ? {} : { busyMs }),
-  });
+  let connection: Connection | undefined;
   try {
+    connection = connect(path, {
+      ...(maxPages === undefined ? {} : { maxPages }),
+      ...(busyMs === undefined ? {} : { busyMs }),
+    });
     const steps = migrate(connection.sqlite, [storageMigrations, ...options.migrations]);
     if (steps > 0) options.log.info({ steps }, 'database schema brought up to date');
     return new SqliteDatabase(connection, options.log);
   } catch (error) {
-    connection.close();
-    throw findStorageError(error) ?? error;
+    connection?.close();
+    const failure = findStorageError(error);
+    if (failure === undefined) throw error;
+    throw new StorageError(failure.kind, `${path}: ${failure.message}`, failure.cause);
   }
 }
 
@@ -66,7 +70,8 @@ class SqliteDatabase implements OpenDatabase {
   readonly #connection: Connection;
   readonly #sqlite: Sqlite.Database;
   readonly #log: Logger;
-  readonly #statements = new Map<string, Sqlite.Statement<SqlValue[]>>();
+  readonly #statements: Statements;
+  readonly #trouble: Trouble;
   readonly #listeners = new Set<(now: StreamPosition, keys: ReadonlySet<string>) => void>();
 
   readonly #begin: Sqlite.Statement<[]>;
@@ -88,13 +93,14 @@ class SqliteDatabase implements OpenDatabase {
   #told: number;
   /** Keys of memory-only changes whose positions could not be reserved yet. */
   #untold = new Set<string>();
-  #failure: StorageError | undefined;
   #closed = false;
 
   constructor(connection: Connection, log: Logger) {
     this.#connection = connection;
     this.#sqlite = connection.sqlite;
     this.#log = log;
+    this.#trouble = new Trouble(log);
+    this.#statements = new Statements(connection.sqlite, this);
     const sqlite = connection.sqlite;
     this.#begin = sqlite.prepare('BEGIN IMMEDIATE');
     this.#commit = sqlite.prepare('COMMIT');
@@ -109,40 +115,15 @@ class SqliteDatabase implements OpenDatabase {
   }
 
   prepareRead<Row>(sql: string): ReadStatement<Row> {
-    const statement = this.#prepare(sql);
-    if (!statement.reader || !statement.readonly) throw new TypeError(`not a statement that only reads: ${sql}`);
-    return {
-      find: (...values) => this.#attempt(() => statement.get(...values) as Row | undefined),
-      list: (...values) => this.#attempt(() => statement.all(...values) as Row[]),
-    };
+    return this.#statements.read(sql);
   }
 
   prepareWrite(sql: string): WriteStatement {
-    const statement = this.#prepare(sql);
-    if (statement.reader) throw new TypeError(`a statement that gives rows needs prepareReturning: ${sql}`);
-    return {
-      run: (tx, ...values) => {
-        this.checkCurrent(tx);
-        const { changes, lastInsertRowid } = this.#attempt(() => statement.run(...values));
-        return { changes, lastId: Number(lastInsertRowid) };
-      },
-    };
+    return this.#statements.write(sql);
   }
 
   prepareReturning<Row>(sql: string): ReturningStatement<Row> {
-    const statement = this.#prepare(sql);
-    if (!statement.reader || statement.readonly) throw new TypeError(`not a change that gives rows: ${sql}`);
-    return {
-      // `get` would stop after the first row and leave the others unchanged by the caller's surprise; `all` runs it out.
-      find: (tx, ...values) => {
-        this.checkCurrent(tx);
-        return this.#attempt(() => statement.all(...values) as Row[])[0];
-      },
-      list: (tx, ...values) => {
-        this.checkCurrent(tx);
-        return this.#attempt(() => statement.all(...values) as Row[]);
-      },
-    };
+    return this.#statements.returning(sql);
   }
 
   write<Result>(change: (tx: WriteTx) => Result extends PromiseLike<unknown> ? never : Result): Result {
@@ -205,23 +186,31 @@ class SqliteDatabase implements OpenDatabase {
   }
 
   integrityCheck(): string[] {
-    return this.#attempt(() => {
-      const found = this.#sqlite
-        .prepare<[], { integrity_check: string }>('PRAGMA integrity_check')
-        .all()
-        .map((row) => row.integrity_check)
-        .filter((line) => line !== 'ok');
-      const dangling = this.#sqlite
-        .prepare<[], { table: string; rowid: number | null; parent: string }>('PRAGMA foreign_key_check')
-        .all()
-        .map((row) => `row ${row.rowid ?? '?'} of ${row.table} refers to a missing row of ${row.parent}`);
-      return [...found, ...dangling];
-    });
+    try {
+      return this.attempt(() => this.#findDamage());
+    } catch (error) {
+      if (error instanceof StorageError && error.kind === 'corrupt') return [error.message];
+      throw error;
+    }
+  }
+
+  #findDamage(): string[] {
+    const found = this.#sqlite
+      .prepare<[], { integrity_check: string }>('PRAGMA integrity_check')
+      .all()
+      .map((row) => row.integrity_check)
+      .filter((line) => line !== 'ok');
+    const dangling = this.#sqlite
+      .prepare<[], { table: string; rowid: number | null; parent: string }>('PRAGMA foreign_key_check')
+      .all()
+      .map((row) => `row ${row.rowid ?? '?'} of ${row.table} refers to a missing row of ${row.parent}`);
+    return [...found, ...dangling];
   }
 
   health(): 'ok' | { readonly problem: string } {
     if (this.#closed) return { problem: closedError().message };
-    return this.#failure === undefined ? 'ok' : { problem: this.#failure.message };
+    const { failure } = this.#trouble;
+    return failure === undefined ? 'ok' : { problem: failure.message };
   }
 
   /** For `Write`: the next number of the stream. */
@@ -240,24 +229,15 @@ class SqliteDatabase implements OpenDatabase {
     throw new Error('a WriteTx was used outside of its write');
   }
 
-  #prepare(sql: string): Sqlite.Statement<SqlValue[]> {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      if (this.#closed) throw closedError();
-      statement = this.#sqlite.prepare<SqlValue[]>(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  #attempt<Result>(work: () => Result): Result {
+  /** For statements: runs `work`, and notices when SQLite has undone the whole transaction. */
+  attempt<Result>(work: () => Result): Result {
     try {
       return work();
     } catch (error) {
       if (this.#closed) throw closedError();
       const failure = findStorageError(error);
       if (failure === undefined) throw error;
-      this.#report(failure);
+      this.#trouble.report(failure);
       const turn = this.#turn;
       if (turn?.begun === true && !this.#sqlite.inTransaction) this.#failTurn(turn, failure);
       throw failure;
@@ -277,10 +257,10 @@ class SqliteDatabase implements OpenDatabase {
     const turn = this.#openTurn();
     if (turn.failure !== undefined) throw turn.failure;
     if (!turn.begun) {
-      this.#attempt(() => this.#begin.run());
+      this.attempt(() => this.#begin.run());
       turn.begun = true;
     }
-    this.#attempt(() => this.#savepoint.run());
+    this.attempt(() => this.#savepoint.run());
     return turn;
   }
 
@@ -304,7 +284,7 @@ class SqliteDatabase implements OpenDatabase {
   #failTurn(turn: Turn, failure: StorageError): void {
     if (turn.failure !== undefined) return;
     turn.failure = failure;
-    this.#report(failure);
+    this.#trouble.report(failure);
     if (this.#sqlite.inTransaction) {
       try {
         this.#rollback.run();
@@ -342,7 +322,7 @@ class SqliteDatabase implements OpenDatabase {
     this.#turn = undefined;
     const now = this.#position;
     if (turn.failure === undefined) {
-      if (turn.begun) this.#reportRecovery();
+      if (turn.wrote) this.#trouble.over();
       for (const action of turn.commitActions) this.#runAction(action);
     }
     this.#tell(turn, now);
@@ -359,6 +339,7 @@ class SqliteDatabase implements OpenDatabase {
     }
     const reserving = this.#position + RESERVE_BLOCK;
     this.#reserve.run(reserving);
+    turn.wrote = true;
     return reserving;
   }
 
@@ -371,7 +352,9 @@ class SqliteDatabase implements OpenDatabase {
     this.#untold.clear();
     if (now === this.#told && keys.size === 0) return;
     this.#told = now;
-    for (const listener of [...this.#listeners]) this.#runAction(() => listener(now as StreamPosition, keys));
+    // A listener that subscribes another one does not have it told of what came before.
+    const listeners = Array.from(this.#listeners);
+    for (const listener of listeners) this.#runAction(() => listener(now as StreamPosition, keys));
   }
 
   #runRollbackActions(actions: readonly (() => void)[] | undefined): void {
@@ -385,20 +368,6 @@ class SqliteDatabase implements OpenDatabase {
     } catch (error) {
       this.#log.error({ error }, 'an action after a commit or rollback failed');
     }
-  }
-
-  // Once per trouble: a full disk would otherwise fill the log as well.
-  #report(failure: StorageError): void {
-    if (this.#failure?.kind === failure.kind || this.#failure?.kind === 'corrupt') return;
-    this.#failure = failure;
-    this.#log.error({ kind: failure.kind, error: failure.message }, 'storage failed');
-  }
-
-  #reportRecovery(): void {
-    // Damage does not heal because a commit elsewhere in the file went well.
-    if (this.#failure === undefined || this.#failure.kind === 'corrupt') return;
-    this.#log.info({ kind: this.#failure.kind }, 'storage works again');
-    this.#failure = undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type Sqlite from 'better-sqlite3';
-import { StorageError } from './storage-error.ts';
+import { findStorageError, StorageError } from './storage-error.ts';
 import type { Migration, MigrationSet } from './types.ts';
 
 interface AppliedStep {
@@ -111,6 +111,8 @@ function runStep(sqlite: Sqlite.Database, owner: string, number: number, migrati
   try {
     sqlite.exec(migration.sql);
   } catch (error) {
+    const failure = findStorageError(error);
+    if (failure !== undefined) throw failure;
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(`step ${number} of "${owner}" failed: ${why}`, { cause: error });
   }

@@ -36,6 +36,11 @@ export function toStorageError(error: unknown): StorageError {
   return new StorageError('io', sentence('io', error), error);
 }
 
+/** The refusal of everything after `close`. */
+export function closedError(): StorageError {
+  return new StorageError('closed', 'the database is closed');
+}
+
 function kindOf(code: string): StorageErrorKind | undefined {
   // Extended codes carry their family first: SQLITE_IOERR_WRITE, SQLITE_BUSY_SNAPSHOT.
   const family = code.split('_', 2).join('_');

@@ -1,4 +1,4 @@
-import { StorageError } from './storage-error.ts';
+import type { StorageError } from './storage-error.ts';
 import type { StreamPosition, WriteTx } from './types.ts';
 
 /** What a write asks of the database it belongs to. */
@@ -41,9 +41,9 @@ export class Write implements WriteTx {
 
   /** Hands what a finished nested write asked for to the write around it. */
   join(outer: Write): void {
-    if (this.keys !== undefined) (outer.keys ??= []).push(...this.keys);
-    if (this.commitActions !== undefined) (outer.commitActions ??= []).push(...this.commitActions);
-    if (this.rollbackActions !== undefined) (outer.rollbackActions ??= []).push(...this.rollbackActions);
+    if (this.keys !== undefined) append((outer.keys ??= []), this.keys);
+    if (this.commitActions !== undefined) append((outer.commitActions ??= []), this.commitActions);
+    if (this.rollbackActions !== undefined) append((outer.rollbackActions ??= []), this.rollbackActions);
   }
 }
 
@@ -51,6 +51,8 @@ export class Write implements WriteTx {
 export class Turn {
   /** Is a SQLite transaction open for it? A turn of `advance` calls alone needs none. */
   begun = false;
+  /** Has any of its writes gone well, so that its commit tells how the storage is? */
+  wrote = false;
   /** Why the whole turn is undone, once it is. */
   failure: StorageError | undefined;
   /** Have the rollback actions run? */
@@ -63,9 +65,10 @@ export class Turn {
   #outcome: PromiseWithResolvers<void> | undefined;
 
   join(write: Write): void {
+    this.wrote = true;
     for (const key of write.keys ?? []) this.keys.add(key);
-    if (write.commitActions !== undefined) this.commitActions.push(...write.commitActions);
-    if (write.rollbackActions !== undefined) this.rollbackActions.push(...write.rollbackActions);
+    append(this.commitActions, write.commitActions ?? []);
+    append(this.rollbackActions, write.rollbackActions ?? []);
   }
 
   /** Settles when the turn is committed or undone. Made only when somebody asks, so that nobody's is never unhandled. */
@@ -83,7 +86,7 @@ export class Turn {
   }
 }
 
-/** The refusal of a write after `close`. */
-export function closedError(): StorageError {
-  return new StorageError('closed', 'the database is closed');
+// One at a time: spreading a list into arguments fails above some ten thousand entries.
+function append<Item>(list: Item[], more: readonly Item[]): void {
+  for (const item of more) list.push(item);
 }

@@ -1,0 +1,350 @@
+import compress from 'koa-compress';
+import Koa from 'koa';
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
+import { parse as parseQueryString } from 'node:querystring';
+import { Readable } from 'node:stream';
+import { constants } from 'node:zlib';
+
+import { MatrixError, notJson, unrecognized } from '../matrix/errors.ts';
+import type { ServerName } from '../matrix/identifiers.ts';
+import type { Database } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import type { Logger } from '../util/log.ts';
+import { loggablePath, type FinishedRequest } from './access-log.ts';
+import {
+  authenticateServer,
+  authenticateUser,
+  type Authenticator,
+  type FederationAuthenticator,
+} from './authenticate.ts';
+import { ClientGoneError, DEFAULT_BODY_LIMIT, discardRest, readJson, streamBody } from './body.ts';
+import { errorResponse } from './error-response.ts';
+import { Exchange } from './exchange.ts';
+import { allowAnyOrigin, clientAddress, letPreflightBeKept, protect } from './headers.ts';
+import type { ListenerOptions } from './listener.ts';
+import { Reply, type Requester, type RouteRequest, type Auth } from './route.ts';
+import type { Match, Router, ServedRoute } from './router.ts';
+
+/** What a limit that lies over all routes gets to see of a request. */
+export interface LimitedRequest {
+  readonly method: string;
+  readonly template: string;
+  readonly requester: Requester | undefined;
+  readonly ip: string;
+}
+
+/** Refuses a request by throwing M_LIMIT_EXCEEDED; runs once it is known who asks, before the body is read. */
+export type RequestLimiter = (request: LimitedRequest) => void;
+
+/** What is needed to answer requests. */
+export interface ServeNeeds {
+  readonly router: Router;
+  readonly db: Pick<Database, 'committed'>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly authenticator: Authenticator;
+  readonly federationAuthenticator?: FederationAuthenticator | undefined;
+  readonly rateLimiter?: RequestLimiter | undefined;
+  /** Requests under way, those of all listeners. */
+  readonly inFlight: Set<Exchange>;
+  isStopping(): boolean;
+  finished(request: FinishedRequest): void;
+}
+
+/** The server is stopping: the reason of `signal` then. */
+export class StoppingError extends Error {
+  constructor() {
+    super('the server is stopping');
+    this.name = 'StoppingError';
+  }
+}
+
+/** A reply whose body is ready to be written. */
+interface Prepared {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly payload: string | Buffer | Readable;
+}
+
+type Query = Readonly<Record<string, string | string[] | undefined>>;
+
+/** Smaller bodies cost more to compress than to send. Bytes. */
+const COMPRESS_FROM = 1024;
+/** Larger bodies may not fit the socket's buffer, so a client can stop reading them; streams likewise. Bytes. */
+const LARGE_PAYLOAD = 64 * 1024;
+/** How long a client may take to read anything at all of a large reply, in milliseconds. */
+const WRITE_STALL_MS = 120_000;
+const NO_QUERY: Query = Object.freeze(Object.create(null));
+
+const compressBody = compress({
+  threshold: COMPRESS_FROM,
+  br: { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } },
+  gzip: {},
+  deflate: false,
+  zstd: false,
+});
+const nothingNext = async (): Promise<void> => {};
+
+/** Answers the requests that come in on one listener: each gets a reply, whatever happens. */
+export function requestListener(needs: ServeNeeds, options: ListenerOptions): RequestListener {
+  const app = new Koa();
+  app.on('error', (error: Error) => needs.log.debug({ error: error.message }, 'reply could not be sent'));
+  const service = new ListenerService(needs, options);
+  app.use((ctx) => service.serve(ctx));
+  const handle = app.callback();
+  return (req, res) => void handle(req, res);
+}
+
+class ListenerService {
+  readonly #needs: ServeNeeds;
+  readonly #options: ListenerOptions;
+  readonly #serves: (served: ServedRoute) => boolean;
+  readonly #compresses: (served: ServedRoute) => boolean;
+  readonly #idPrefix: string;
+  #count = 0;
+
+  constructor(needs: ServeNeeds, options: ListenerOptions) {
+    this.#needs = needs;
+    this.#options = options;
+    const answered = new Set([...options.resources, 'health']);
+    this.#serves = (served) => served.resources.some((resource) => answered.has(resource));
+    const compressed = new Set(options.compressed ?? options.resources);
+    this.#compresses = (served) => served.resources.some((resource) => compressed.has(resource));
+    this.#idPrefix = needs.clock.now().toString(36);
+  }
+
+  async serve(ctx: Koa.Context): Promise<void> {
+    const { req, res } = ctx;
+    const exchange = new Exchange(req, res, {
+      id: this.#requestId(req.headers),
+      ip: clientAddress(req, this.#options.xForwarded),
+      startedAt: this.#needs.clock.monotonic(),
+    });
+    this.#needs.inFlight.add(exchange);
+    if (this.#needs.isStopping()) exchange.abort(new StoppingError());
+    res.once('close', () => this.#finish(exchange));
+
+    let reply = await this.#prepare(exchange);
+    try {
+      // Not even an error or a read may outrun the commit of what it rests on.
+      await this.#needs.db.committed();
+    } catch (error) {
+      if (reply.payload instanceof Readable) reply.payload.destroy();
+      reply = this.#refusal(exchange, error);
+    }
+    try {
+      await this.#send(ctx, exchange, reply);
+    } catch (error) {
+      if (reply.payload instanceof Readable) reply.payload.destroy();
+      if (res.headersSent) throw error;
+      // A header that cannot be written, say.
+      for (const name of res.getHeaderNames()) res.removeHeader(name);
+      await this.#send(ctx, exchange, this.#refusal(exchange, error));
+    }
+  }
+
+  async #prepare(exchange: Exchange): Promise<Prepared> {
+    try {
+      return prepared(await this.#answer(exchange));
+    } catch (error) {
+      return this.#refusal(exchange, error);
+    }
+  }
+
+  async #answer(exchange: Exchange): Promise<object> {
+    const { method, path, res } = exchange;
+    const match = this.#find(exchange);
+    // Pages of other origins have no business with what is for this machine's own program.
+    if (match === undefined || !isPrivate(match.served)) allowAnyOrigin(res);
+    if (method === 'OPTIONS') {
+      // Spec: client-server API, "Web Browser Clients": any path, and nothing of its logic.
+      letPreflightBeKept(res);
+      return new Reply({ status: 204, body: '' });
+    }
+    if (match !== undefined) {
+      exchange.match = match;
+      return this.#call(exchange, match);
+    }
+    const methods = this.#needs.router.methodsOf(path, this.#serves);
+    if (methods.length === 0) throw unrecognized('Unrecognized request');
+    const { status, headers, body } = errorResponse(
+      new MatrixError('M_UNRECOGNIZED', 'This path does not know that method', { status: 405 }),
+    );
+    return new Reply({ status, headers: { ...headers, allow: [...methods, 'OPTIONS'].join(', ') }, body });
+  }
+
+  #find({ method, path }: Exchange): Match | undefined {
+    const { router } = this.#needs;
+    // A preflight asks for the route that will be called next; which it is decides about its headers.
+    const methods = method === 'OPTIONS' ? router.methodsOf(path, this.#serves) : [method];
+    const match = methods[0] === undefined ? undefined : router.find(methods[0], path);
+    return match !== undefined && this.#serves(match.served) ? match : undefined;
+  }
+
+  async #call(exchange: Exchange, { served, params }: Match): Promise<object> {
+    const { req, ip, url, path } = exchange;
+    const { route, template } = served;
+    const { clock, rateLimiter } = this.#needs;
+    const query = path.length === url.length ? NO_QUERY : parseQueryString(url.slice(path.length + 1));
+    const limit = route.bodyLimit ?? DEFAULT_BODY_LIMIT;
+
+    let requester: Requester | undefined;
+    if (route.auth === 'user' || route.auth === 'optional') {
+      requester = await authenticateUser(this.#needs.authenticator, route, { headers: req.headers, query, ip });
+      exchange.requester = requester?.userId;
+    }
+    rateLimiter?.({ method: exchange.method, template, requester, ip });
+
+    // What a server signs includes the body, so it is read even where nobody looks at it.
+    const wantsJson = route.rawBody !== true && (served.checkBody !== undefined || route.auth === 'server');
+    const content = wantsJson ? await readJson(req, limit, clock) : undefined;
+    let origin: ServerName | undefined;
+    if (route.auth === 'server') {
+      const authorization = req.headersDistinct['authorization'] ?? [];
+      const signed = { method: exchange.method, uri: url, authorization, content, ip };
+      origin = await authenticateServer(this.#needs.federationAuthenticator, signed);
+      exchange.requester = origin;
+    }
+
+    const checkedParams = served.checkParams?.(params) ?? params;
+    const checkedQuery = served.checkQuery?.(query) ?? query;
+    let body: unknown;
+    if (served.checkBody !== undefined) {
+      if (content === undefined && route.emptyBodyAllowed !== true) throw notJson('The body is empty, not JSON');
+      body = served.checkBody(content ?? {});
+    }
+
+    const request: RouteRequest<unknown, unknown, unknown, Auth, boolean> = {
+      params: checkedParams,
+      query: checkedQuery,
+      body,
+      bodyStream: route.rawBody === true ? streamBody(req, limit, clock) : undefined,
+      requester,
+      origin,
+      ip,
+      userAgent: req.headers['user-agent'],
+      url,
+      get headers() {
+        return singleValues(req.headers);
+      },
+      get signal() {
+        return exchange.signal;
+      },
+    };
+    return route.handle(request);
+  }
+
+  /** What is sent instead. Everything that is no refusal is our own fault, and told to the log only. */
+  #refusal(exchange: Exchange, error: unknown): Prepared {
+    let answered = error;
+    if (!(error instanceof MatrixError)) {
+      const about = { requestId: exchange.id, method: exchange.method, path: this.#pathForLog(exchange) };
+      if (exchange.abortReason instanceof StoppingError) {
+        this.#needs.log.debug({ ...about, error: describe(error) }, 'request cut short by the stop');
+        answered = new MatrixError('M_UNKNOWN', 'The server is shutting down', { status: 503 });
+      } else if (error instanceof ClientGoneError || exchange.abortReason !== undefined) {
+        this.#needs.log.debug(about, 'client left before the reply');
+      } else {
+        this.#needs.log.error({ ...about, error: describe(error) }, 'request failed');
+      }
+    }
+    const { status, headers, body } = errorResponse(answered);
+    return { ...prepared(new Reply({ status, headers: { ...headers }, body })) };
+  }
+
+  async #send(ctx: Koa.Context, exchange: Exchange, { status, headers, payload }: Prepared): Promise<void> {
+    const { res, socket, match } = exchange;
+    for (const name in headers) res.setHeader(name, headers[name] ?? '');
+    protect(res);
+    if (this.#needs.isStopping()) res.setHeader('Connection', 'close');
+    // Names the line of the log that says more.
+    if (status >= 500) res.setHeader('X-Request-Id', exchange.id);
+    ctx.status = status;
+    if (payload instanceof Readable) {
+      if (res.destroyed) {
+        payload.destroy();
+        return;
+      }
+      socket.setTimeout(WRITE_STALL_MS);
+      ctx.body = payload;
+      return;
+    }
+    ctx.body = payload;
+    if (payload.length > LARGE_PAYLOAD) socket.setTimeout(WRITE_STALL_MS);
+    if (payload.length >= COMPRESS_FROM && match !== undefined && this.#compresses(match.served)) {
+      await compressBody(ctx, nothingNext);
+    }
+  }
+
+  #finish(exchange: Exchange): void {
+    const { req, res, socket, match } = exchange;
+    const aborted = !res.writableFinished;
+    this.#needs.inFlight.delete(exchange);
+    if (aborted) exchange.abort(new ClientGoneError());
+    else discardRest(req, this.#needs.clock);
+    this.#needs.finished({
+      requestId: exchange.id,
+      method: exchange.method,
+      template: match?.served.template,
+      url: exchange.url,
+      status: res.statusCode,
+      ms: this.#needs.clock.monotonic() - exchange.startedAt,
+      bytes: socket.bytesWritten - exchange.bytesBefore,
+      requester: exchange.requester,
+      ip: exchange.ip,
+      listener: this.#options.tag ?? String(socket.localPort ?? this.#options.socketPath ?? ''),
+      aborted,
+    });
+  }
+
+  #requestId(headers: IncomingHttpHeaders): string {
+    this.#count += 1;
+    const { requestIdHeader } = this.#options;
+    const given = requestIdHeader === undefined ? undefined : headers[requestIdHeader];
+    if (typeof given === 'string' && /^[\w.:=+/-]{1,100}$/.test(given)) return given;
+    return `${this.#idPrefix}-${this.#count}`;
+  }
+
+  #pathForLog(exchange: Exchange): string {
+    return exchange.match?.served.template ?? loggablePath(exchange.url);
+  }
+}
+
+function isPrivate({ resources }: ServedRoute): boolean {
+  return resources.includes('control') || resources.includes('metrics');
+}
+
+function prepared(result: object): Prepared {
+  const { status, headers, body } = result instanceof Reply ? result : { status: 200, headers: {}, body: result };
+  const lowered = lowerCase(headers);
+  if (body instanceof Readable) return { status, headers: lowered, payload: body };
+  if (Buffer.isBuffer(body)) {
+    return { status, headers: { 'content-type': 'application/octet-stream', ...lowered }, payload: body };
+  }
+  if (typeof body === 'string') {
+    const usual = { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' };
+    return { status, headers: { ...usual, ...lowered }, payload: body };
+  }
+  const payload: string | undefined = JSON.stringify(body);
+  if (payload === undefined) throw new TypeError('a handler returned nothing');
+  // What one user may see, a cache must not show to the next.
+  return { status, headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...lowered }, payload };
+}
+
+function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const lowered: Record<string, string> = {};
+  for (const name in headers) lowered[name.toLowerCase()] = headers[name] ?? '';
+  return lowered;
+}
+
+function singleValues(headers: IncomingHttpHeaders): Record<string, string | undefined> {
+  const single: Record<string, string | undefined> = {};
+  for (const [name, value] of Object.entries(headers)) single[name] = Array.isArray(value) ? value.join(', ') : value;
+  return single;
+}
+
+function describe(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack, cause } = error;
+  return { name, message, stack, ...(cause === undefined ? {} : { cause: describe(cause) }) };
+}

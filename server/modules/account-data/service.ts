@@ -1,0 +1,63 @@
+import { LRUCache } from 'lru-cache';
+import { MatrixError, notFound } from '../../matrix/errors.ts';
+import { isUserId, type RoomId, type UserId } from '../../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
+import type { Database, WriteTx } from '../../storage/types.ts';
+import type { AccountDataStore } from './store.ts';
+
+/** Types the server itself answers for (spec: client-server API, "Client Config", "Server Behaviour"). */
+const SERVER_CONTROLLED = new Set(['m.fully_read', 'm.push_rules']);
+const IGNORED_USERS = 'm.ignored_user_list';
+
+/** The rules of account data, for requests and for other parts of the server. */
+export interface AccountData {
+  /** @throws MatrixError M_NOT_FOUND if there is none of this type */
+  get(userId: UserId, roomId: RoomId | undefined, type: string): JsonObject;
+  find(userId: UserId, roomId: RoomId | undefined, type: string): JsonObject | undefined;
+  /** @throws MatrixError M_BAD_JSON (405) for types the server answers for itself */
+  set(userId: UserId, roomId: RoomId | undefined, type: string, content: JsonObject): void;
+  /** Whom the user ignores (spec: "Ignoring Users"). */
+  ignoredUsers(userId: UserId): ReadonlySet<UserId>;
+  removeAll(tx: WriteTx, userId: UserId): void;
+}
+
+export function accountDataService({ db, store }: { db: Database; store: AccountDataStore }): AccountData {
+  const ignored = new LRUCache<UserId, ReadonlySet<UserId>>({ max: 2_000 });
+
+  function forgetIgnored(tx: WriteTx, userId: UserId): void {
+    ignored.delete(userId);
+    tx.onRollback(() => ignored.delete(userId));
+  }
+
+  return {
+    find: (userId, roomId, type) => store.find(userId, roomId, type),
+    get(userId, roomId, type) {
+      const content = store.find(userId, roomId, type);
+      if (content === undefined) throw notFound('There is no account data of this type');
+      return content;
+    },
+    set(userId, roomId, type, content) {
+      if (SERVER_CONTROLLED.has(type) || type === 'm.tag') {
+        throw new MatrixError('M_BAD_JSON', `${type} cannot be set through this API`, { status: 405 });
+      }
+      db.write((tx) => {
+        store.put(tx, userId, roomId, type, content);
+        if (roomId === undefined && type === IGNORED_USERS) forgetIgnored(tx, userId);
+      });
+    },
+    ignoredUsers(userId) {
+      const known = ignored.get(userId);
+      if (known !== undefined) return known;
+      const list = store.find(userId, undefined, IGNORED_USERS)?.['ignored_users'];
+      const users = new Set(isJsonObject(list) ? Object.keys(list).filter(isUserId) : []);
+      // One's own messages cannot be ignored; other servers and clients have agreed on that too.
+      users.delete(userId);
+      ignored.set(userId, users);
+      return users;
+    },
+    removeAll(tx, userId) {
+      store.removeUser(tx, userId);
+      forgetIgnored(tx, userId);
+    },
+  };
+}

@@ -1,0 +1,25 @@
+import type { RoomId, UserId } from '../../matrix/identifiers.ts';
+import type { Module } from '../../module.ts';
+import type { Database, WriteTx } from '../../storage/types.ts';
+import { tagRoutes } from './routes.ts';
+import { TagStore } from './store.ts';
+import { tagContribution } from './sync.ts';
+
+export { migrations } from './schema.ts';
+
+/** Tags on rooms (spec: "Room Tagging"). */
+export function tags({ db }: { db: Database }): Module & {
+  /** Copies a user's tags from a room to the one that replaces it. */
+  readonly copyTags: (tx: WriteTx, userId: UserId, from: RoomId, to: RoomId) => void;
+} {
+  const store = new TagStore(db);
+  return {
+    name: 'tags',
+    routes: tagRoutes({ db, store }),
+    sync: [tagContribution(store)],
+    copyTags: (tx, userId, from, to) => {
+      const old = store.get(userId, from);
+      if (Object.keys(old).length > 0) store.put(tx, userId, to, { ...old, ...store.get(userId, to) });
+    },
+  };
+}

@@ -1,0 +1,160 @@
+import type { MigrationSet } from '../storage/types.ts';
+
+/**
+ * The tables of the rooms. Rooms, events and the keys of states have small numbers ("nid") here, so that what refers to
+ * them stays small; these numbers mean nothing outside this database.
+ */
+export const migrations: MigrationSet = {
+  owner: 'rooms',
+  migrations: [
+    {
+      sql: `
+        CREATE TABLE rooms (
+          room_nid INTEGER PRIMARY KEY,
+          room_id TEXT NOT NULL UNIQUE,
+          version TEXT NOT NULL,
+          -- Root of the current state's tree; 0 is the empty state.
+          state_root INTEGER NOT NULL DEFAULT 0,
+          -- Of the newest live event; 0 while there is none.
+          last_position INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE INDEX rooms_by_activity ON rooms (last_position);
+
+        CREATE TABLE events (
+          -- The stream position at which the event was first stored.
+          event_nid INTEGER PRIMARY KEY,
+          event_id TEXT NOT NULL,
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          -- Differs from event_nid for what became part of the graph, or could be shown, only later.
+          position INTEGER NOT NULL,
+          depth INTEGER NOT NULL,
+          origin_server_ts INTEGER NOT NULL,
+          received_ts INTEGER NOT NULL,
+          -- 0 not shown, 1 live, 2 history fetched later.
+          timeline INTEGER NOT NULL,
+          -- 0 accepted, 1 soft-failed, 2 rejected.
+          verdict INTEGER NOT NULL,
+          outlier INTEGER NOT NULL,
+          -- Roots of the states around the event. No state is known of outliers; state_after is kept where it differs.
+          state_before INTEGER,
+          state_after INTEGER,
+          -- For a state event: the one that held its place before.
+          replaces INTEGER,
+          redacted_by INTEGER,
+          -- The signed PDU, pruned once redacted.
+          pdu TEXT NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX events_by_id ON events (event_id);
+        CREATE INDEX events_by_place ON events (room_nid, depth, position) WHERE timeline > 0;
+        CREATE INDEX events_by_position ON events (room_nid, position) WHERE timeline = 1;
+        CREATE INDEX events_by_time ON events (room_nid, origin_server_ts) WHERE timeline > 0;
+
+        -- PDUs as they were before a redaction pruned them.
+        CREATE TABLE unredacted_events (
+          event_nid INTEGER PRIMARY KEY REFERENCES events (event_nid),
+          redacted_ts INTEGER NOT NULL,
+          pdu TEXT NOT NULL
+        ) STRICT;
+
+        -- Accepted redactions whose target has not arrived.
+        CREATE TABLE waiting_redactions (
+          target_id TEXT NOT NULL,
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          PRIMARY KEY (target_id, event_nid)
+        ) STRICT, WITHOUT ROWID;
+
+        -- From state events to their auth events, as far as we have them.
+        CREATE TABLE auth_edges (
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          auth_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          PRIMARY KEY (event_nid, auth_nid)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE forward_extremities (
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          PRIMARY KEY (room_nid, event_nid)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Events we lack that an event of ours names as its predecessor.
+        CREATE TABLE backward_extremities (
+          missing_id TEXT NOT NULL,
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          PRIMARY KEY (missing_id, event_nid)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX backward_extremities_by_room ON backward_extremities (room_nid);
+
+        CREATE TABLE state_types (
+          type_nid INTEGER PRIMARY KEY,
+          type TEXT NOT NULL UNIQUE
+        ) STRICT;
+        CREATE TABLE state_keys (
+          key_nid INTEGER PRIMARY KEY,
+          state_key TEXT NOT NULL UNIQUE
+        ) STRICT;
+
+        -- Nodes of the state trees; never changed once written.
+        CREATE TABLE state_nodes (
+          node_nid INTEGER PRIMARY KEY,
+          data BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE state_tree_salt (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          salt INTEGER NOT NULL
+        ) STRICT;
+
+        -- Which state was current from which position on.
+        CREATE TABLE current_states (
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          position INTEGER NOT NULL,
+          state_root INTEGER NOT NULL,
+          PRIMARY KEY (room_nid, position)
+        ) STRICT, WITHOUT ROWID;
+
+        -- membership: 1 join, 2 invite, 3 knock, 4 leave, 5 ban.
+        CREATE TABLE room_members (
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          user_id TEXT NOT NULL,
+          membership INTEGER NOT NULL,
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          sender TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          -- Where the user's newest stay in the room began; NULL if there was none.
+          joined_position INTEGER,
+          display_name TEXT,
+          avatar_url TEXT,
+          forgotten INTEGER NOT NULL,
+          -- JSON, with an invite or knock.
+          stripped_state TEXT,
+          PRIMARY KEY (room_nid, user_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX room_members_by_user ON room_members (user_id, membership);
+
+        CREATE TABLE membership_changes (
+          user_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
+          -- NULL if there was none.
+          before INTEGER,
+          after INTEGER NOT NULL,
+          event_nid INTEGER NOT NULL REFERENCES events (event_nid),
+          PRIMARY KEY (user_id, position)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE sending_devices (
+          device_nid INTEGER PRIMARY KEY,
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          UNIQUE (user_id, device_id)
+        ) STRICT;
+        CREATE TABLE event_transactions (
+          event_nid INTEGER PRIMARY KEY REFERENCES events (event_nid),
+          device_nid INTEGER NOT NULL REFERENCES sending_devices (device_nid),
+          transaction_id TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX event_transactions_by_device ON event_transactions (device_nid, transaction_id);
+      `,
+    },
+  ],
+};

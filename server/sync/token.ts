@@ -1,0 +1,83 @@
+import { invalidParam, MatrixError } from '../matrix/errors.ts';
+import type { Database, MigrationSet, StreamPosition } from '../storage/types.ts';
+
+/**
+ * A stream position as a client sees it: `s<position>_<tag>`. The tag is this database's own, so that a token of
+ * another server, or of this server before it was set up anew, is known for what it is.
+ */
+export type SyncToken = string & { readonly __syncToken: unique symbol };
+
+/** Reads and writes the tokens that /sync hands out. */
+export interface SyncTokens {
+  format(position: StreamPosition): SyncToken;
+  /**
+   * The position of a token, `name` being the parameter it came in.
+   * @throws MatrixError M_INVALID_PARAM for what is no token, M_UNKNOWN_POS (400) for one from the future or from
+   * another server
+   */
+  parse(token: string, name?: string): StreamPosition;
+  /**
+   * Takes the tag off a token that may be one of ours or one of the timeline's (`s<position>`, `t<depth>-<position>`),
+   * which have none, and gives what `timeline-token.ts` reads.
+   * @throws MatrixError M_UNKNOWN_POS (400) if the tag is another server's
+   */
+  stripTag(token: string): string;
+}
+
+const TOKEN = /^s([0-9]{1,16})(?:_([0-9a-f]{1,32}))?$/;
+
+/** The migrations of what belongs to /sync itself. */
+export const syncMigrations: MigrationSet = {
+  owner: 'sync',
+  migrations: [
+    {
+      sql: `
+        -- Tells this database's tokens from another's.
+        CREATE TABLE sync_identity (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          tag TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO sync_identity (only_row, tag) VALUES (1, lower(hex(randomblob(4))));
+
+        -- Filters users have uploaded. "definition" is the JSON with its keys in order: the same filter is the same text.
+        CREATE TABLE sync_filters (
+          user_id TEXT NOT NULL,
+          filter_id INTEGER NOT NULL,
+          definition TEXT NOT NULL,
+          PRIMARY KEY (user_id, filter_id),
+          UNIQUE (user_id, definition)
+        ) STRICT, WITHOUT ROWID;
+      `,
+    },
+  ],
+};
+
+/** The tokens of this database. */
+export function syncTokens({ db }: { db: Pick<Database, 'position' | 'prepareRead'> }): SyncTokens {
+  const tag = db.prepareRead<{ tag: string }>('SELECT tag FROM sync_identity').find()?.tag;
+  if (tag === undefined) throw new Error('the database has lost the tag of its tokens');
+
+  const parse = (token: string, name = 'since'): StreamPosition => {
+    const match = TOKEN.exec(token);
+    const position = Number(match?.[1]);
+    if (match === null || !Number.isSafeInteger(position)) throw invalidParam(`The ${name} parameter is not a token`);
+    if (match[2] !== undefined && match[2] !== tag) throw unknownPosition('The token was given out by another server');
+    if (position > db.position()) throw unknownPosition('The token is of a time that has not come yet');
+    return position as StreamPosition;
+  };
+
+  return {
+    format: (position) => `s${position}_${tag}` as SyncToken,
+    parse,
+    stripTag: (token) => {
+      const match = TOKEN.exec(token);
+      if (match?.[2] === undefined) return token;
+      if (match[2] !== tag) throw unknownPosition('The token was given out by another server');
+      return `s${match[1]}`;
+    },
+  };
+}
+
+function unknownPosition(message: string): MatrixError {
+  return new MatrixError('M_UNKNOWN_POS', message, { status: 400 });
+}
