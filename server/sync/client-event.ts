@@ -98,7 +98,11 @@ class Batch {
   }
 
   show(event: PersistedEvent): JsonObject {
-    const unsigned = this.#unsigned(event);
+    return this.#show(event, true);
+  }
+
+  #show(event: PersistedEvent, withRedaction: boolean): JsonObject {
+    const unsigned = this.#unsigned(event, withRedaction);
     if (this.#format === 'federation') {
       return { ...event.pdu, event_id: event.eventId, room_id: event.roomId, unsigned };
     }
@@ -121,7 +125,7 @@ class Batch {
     return shown;
   }
 
-  #unsigned(event: PersistedEvent): JsonObject {
+  #unsigned(event: PersistedEvent, withRedaction: boolean): JsonObject {
     const unsigned: Record<string, JsonValue> = { age: this.#now - event.originServerTs };
     const viewer = this.#viewer;
     if (viewer !== undefined) {
@@ -140,9 +144,10 @@ class Batch {
         unsigned['prev_sender'] = replaced.sender;
       }
     }
-    if (event.redactedBy !== undefined) {
+    if (withRedaction && event.redactedBy !== undefined) {
       const redaction = this.#visible.get(event.redactedBy);
-      if (redaction !== undefined) unsigned['redacted_because'] = this.show(redaction);
+      // Redactions can be redacted, by each other even: one is enough.
+      if (redaction !== undefined) unsigned['redacted_because'] = this.#show(redaction, false);
     }
     const added = this.#decorated.get(event.eventId);
     return added === undefined ? unsigned : merge(unsigned, added);

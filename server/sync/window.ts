@@ -16,7 +16,9 @@ export interface ComputedWindow extends SyncWindow {
   readonly allJoined: ReadonlyMap<RoomId, JoinedRoom>;
   /** Rooms of `joined` with new events. */
   readonly active: ReadonlySet<RoomId>;
-  /** Joined rooms the viewer was out of for a while in this window. */
+  /** Rooms of `joined` that are newly joined, as long as the window is not initial. */
+  readonly newlyJoined: ReadonlySet<RoomId>;
+  /** Rooms of `joined` that the viewer was out of for a while, having been in them before. */
   readonly rejoined: ReadonlySet<RoomId>;
   readonly departures: ReadonlyMap<RoomId, DepartedRoom>;
   readonly invites: ReadonlyMap<RoomId, RoomMember>;
@@ -57,7 +59,14 @@ export function computeWindow(needs: WindowNeeds, request: WindowRequest): Compu
   const allowed = allowedRooms(filter, needs.excluded);
   const ignoredUsers = needs.ignoredUsers(userId);
   const places = initial || fullState ? listPlaces(needs, request, allowed, own) : placesOf(own, allowed);
-  const joined = markJoined(initial, allJoined, own, allowed, filter);
+  const newlyJoined = new Set<RoomId>();
+  const rejoined = new Set<RoomId>();
+  for (const [roomId, { joinedAtSince, wasOut }] of own) {
+    if (!allJoined.has(roomId) || !allowed(roomId)) continue;
+    if (!joinedAtSince) newlyJoined.add(roomId);
+    else if (wasOut) rejoined.add(roomId);
+  }
+  const joined = markJoined(initial, allJoined, newlyJoined, allowed, filter);
   const invites = new Map([...places.invites].filter(([, member]) => !ignoredUsers.has(member.sender)));
 
   const active = new Set<RoomId>();
@@ -86,7 +95,8 @@ export function computeWindow(needs: WindowNeeds, request: WindowRequest): Compu
     joined,
     allJoined,
     active,
-    rejoined: new Set([...own].filter(([, change]) => change.joinedAtSince && change.wasOut).map(([roomId]) => roomId)),
+    newlyJoined,
+    rejoined,
     left: new Set(places.departures.keys()),
     departures: places.departures,
     invited: new Set(invites.keys()),
@@ -165,17 +175,15 @@ const NEW_TO_THE_VIEWER: JoinedRoom = { newlyJoined: true };
 function markJoined(
   initial: boolean,
   allJoined: ReadonlyMap<RoomId, JoinedRoom>,
-  own: ReadonlyMap<RoomId, OwnChange>,
+  newlyJoined: ReadonlySet<RoomId>,
   allowed: RoomTest,
   filter: SyncFilter,
 ): ReadonlyMap<RoomId, JoinedRoom> {
-  const newly = [...own].filter(([roomId, change]) => allJoined.has(roomId) && !change.joinedAtSince);
   const narrowed = filter.room.rooms !== undefined || filter.room.notRooms !== undefined;
-  if (!initial && !narrowed && newly.length === 0) return allJoined;
+  if (!initial && !narrowed && newlyJoined.size === 0) return allJoined;
   const joined = new Map<RoomId, JoinedRoom>();
   for (const [roomId, room] of allJoined) {
-    if (allowed(roomId)) joined.set(roomId, initial ? NEW_TO_THE_VIEWER : room);
+    if (allowed(roomId)) joined.set(roomId, initial || newlyJoined.has(roomId) ? NEW_TO_THE_VIEWER : room);
   }
-  for (const [roomId] of newly) if (joined.has(roomId)) joined.set(roomId, NEW_TO_THE_VIEWER);
   return joined;
 }

@@ -46,6 +46,12 @@ function party(version: string, joinRule = 'public'): { room: TestRoom; base: St
   return { room, base: room.send(base, { id: 'closed', ...joinRules(alice, joinRule) }).state };
 }
 
+function firstLevels(state: StateMap): EventId {
+  const id = state.get(key('m.room.power_levels'));
+  assert(id);
+  return id;
+}
+
 const noSource: EventSource = {
   get: () => assert.fail('nothing needs to be looked up'),
   authChainDifference: () => assert.fail('there is no conflict'),
@@ -236,10 +242,7 @@ test('power levels that fell back to an old event stay there up to version 11, a
       id: 'third-levels',
       ...powerLevels(bob, { users: levelsOf(room, { [bob]: 90, [charlie]: 70 }) }),
     }).state;
-    const fallenBack = new Map([
-      ...third,
-      [key('m.room.power_levels'), base.get(key('m.room.power_levels')) as EventId],
-    ]);
+    const fallenBack = new Map([...third, [key('m.room.power_levels'), firstLevels(base)]]);
     const resolved = resolve(room, third, fallenBack);
     // Bob's event rests on one that nothing but version 12 replays: it lies between the two in conflict.
     const expected = Number(version) < 12 ? 'first-levels' : 'third-levels';
@@ -314,7 +317,7 @@ test('version 1 takes the deepest event that is allowed', () => {
 
 test('version 1 takes the least SHA-1 of the event IDs among the deepest', () => {
   const { room, base } = party('1');
-  // The digests of $one:beta.test and $two:beta.test begin with 6b and 01.
+  // The digests of $one:beta.test and $two:beta.test begin with e6 and b2.
   const states = ['one', 'two'].map((id) => room.send(base, { id, ...topic(bob, id), depth: 20 }).state);
   assert.equal(holder(resolve(room, ...states), 'm.room.topic'), 'two');
   assert.equal(holder(resolve(room, ...states.toReversed()), 'm.room.topic'), 'two');
@@ -368,7 +371,7 @@ test('auth chains of tens of thousands of events do not exhaust the stack', () =
     const names = Array.from({ length: 20_000 }, (_, index) => `levels-${index}`);
     const one = room.sendAll(
       base,
-      names.map((id, ban) => ({ id, ...powerLevels(alice, { users: levelsOf(room, { [bob]: 50 }), ban }) })),
+      names.map((id, ban) => ({ id, ...powerLevels(alice, { users: levelsOf(room, { [bob]: 50 }), ban: ban % 100 }) })),
     );
     const other = room.send(base, { id: 'topic', ...topic(bob, 'x') }).state;
     const resolved = resolve(room, one, other);
