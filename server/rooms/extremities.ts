@@ -149,12 +149,18 @@ export class RoomHeads {
 
   /** Events we lack that some of ours follow. */
   listMissing(nid: number): EventId[] {
-    return this.#listMissing.list(nid).map((row) => row.missing_id).filter(isEventId);
+    return this.#listMissing
+      .list(nid)
+      .map((row) => row.missing_id)
+      .filter(isEventId);
   }
 
   /** Rooms in which live events were accepted in (since, now]. */
   listActive(since: StreamPosition, now: StreamPosition): RoomId[] {
-    return this.#listActive.list(since, now).map((row) => row.room_id).filter(isRoomId);
+    return this.#listActive
+      .list(since, now)
+      .map((row) => row.room_id)
+      .filter(isRoomId);
   }
 
   #keep(tx: WriteTx, head: RoomHead): void {

@@ -82,6 +82,9 @@ const CONFINED: readonly { readonly name: RegExp; readonly folder: RegExp }[] = 
   { name: /^node:sqlite$/, folder: /^$/ },
 ];
 
+/** What of Node the protocol may use: arithmetic on bytes, no I/O. */
+const PURE_NODE = new Set(['node:crypto', 'node:buffer']);
+
 function ownFolder(file: string): string {
   const parts = file.split('/');
   return parts.slice(0, parts[1] === 'modules' ? 3 : 2).join('/');
@@ -97,7 +100,7 @@ export function checkImport(use: Import): string | undefined {
   if (!isOurs) {
     if (use.to.startsWith('.')) return `${use.from}: ${use.to} leads out of the project`;
     if (use.from.startsWith('renderer/') && use.to.startsWith('node:')) return `${use.from}: Node is not in the page`;
-    if (MATRIX.test(use.from) && use.to.startsWith('node:') && use.to !== 'node:crypto') {
+    if (MATRIX.test(use.from) && use.to.startsWith('node:') && !PURE_NODE.has(use.to)) {
       return `${use.from}: the protocol does no I/O (${use.to})`;
     }
     return undefined;

@@ -80,9 +80,9 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     if (!isOpen) throw forbidden('Registration is closed on this server');
   }
 
-  /** The guest whom an upgrade is for (spec: guest access). */
-  function findGuest(token: string, username: string | undefined): UserId {
-    const found = tokenStore.findAccess(hashToken(token));
+  /** The guest whom an upgrade is for, by the hash of their token (spec: guest access). */
+  function findGuest(tokenHash: string, username: string | undefined): UserId {
+    const found = tokenStore.findAccess(Buffer.from(tokenHash, 'base64'));
     const account = found === undefined ? undefined : users.find(found.userId);
     if (account?.kind !== 'guest' || account.deactivated || account.locked) {
       throw forbidden('The key guest_access_token is not the token of a guest');
@@ -91,8 +91,7 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     return account.userId;
   }
 
-  function checkNameBeforehand(wanted: string, guest: UserId | undefined): void {
-    if (guest !== undefined) return;
+  function checkNameBeforehand(wanted: string): void {
     const userId = usernames.parse(wanted);
     if (!settings.registration.inhibitUserInUseError) usernames.checkFree(userId);
   }
@@ -126,30 +125,21 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
         secrets: ['password', 'guest_access_token'],
       });
       const body = parse(attempt.body);
+      const guestHash = guestHashOf(attempt, body.guest_access_token);
       let guest: UserId | undefined;
       let passwordHash: string | undefined;
       if (attempt.outcome === undefined) {
         const wait = limit.peek(ip);
         if (wait > 0) throw limitExceeded(wait);
-        const keptGuest = attempt.kept?.['guest_hash'];
-        if (body.guest_access_token !== undefined) guest = findGuest(body.guest_access_token, body.username);
-        else if (typeof keptGuest === 'string') guest = findGuestByHash(keptGuest);
-        if (body.username !== undefined) checkNameBeforehand(body.username, guest);
+        if (guestHash !== undefined) guest = findGuest(guestHash, body.username);
+        else if (body.username !== undefined) checkNameBeforehand(body.username);
         passwordHash = await hashOf(attempt, body.password);
       }
-      const guestHash =
-        body.guest_access_token === undefined
-          ? attempt.kept?.['guest_hash']
-          : hashToken(body.guest_access_token).toString('base64');
-      const proof = await attempt.prove({
-        flows,
-        ip,
-        bodyMayChange: true,
-        kept: {
-          ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
-          ...(guestHash === undefined ? {} : { guest_hash: guestHash }),
-        },
-      });
+      const kept = {
+        ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
+        ...(guestHash === undefined ? {} : { guest_hash: guestHash }),
+      };
+      const proof = await attempt.prove({ flows, ip, bodyMayChange: true, kept });
       if (!proof.done) return proof.reply;
       const { sessionId } = proof;
       const done = sessionId === undefined ? undefined : sessions.findOutcome(sessionId);
@@ -216,13 +206,12 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     if (account === undefined || account.deactivated || account.locked) throw forbidden('This account is closed');
     return { userId, session: db.write((tx) => openSession(tx, userId, body)) };
   }
+}
 
-  function findGuestByHash(hash: string): UserId {
-    const found = tokenStore.findAccess(Buffer.from(hash, 'base64'));
-    const account = found === undefined ? undefined : users.find(found.userId);
-    if (account?.kind !== 'guest') throw forbidden('The guest is no guest any more');
-    return account.userId;
-  }
+function guestHashOf(attempt: AuthAttempt, token: string | undefined): string | undefined {
+  if (token !== undefined) return hashToken(token).toString('base64');
+  const kept = attempt.kept?.['guest_hash'];
+  return typeof kept === 'string' ? kept : undefined;
 }
 
 /**

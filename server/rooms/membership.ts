@@ -1,0 +1,392 @@
+import { LRUCache } from 'lru-cache';
+import {
+  type EventId,
+  isEventId,
+  isRoomId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject } from '../matrix/json.ts';
+import type {
+  Database,
+  ReadStatement,
+  ReturningStatement,
+  StreamPosition,
+  WriteStatement,
+  WriteTx,
+} from '../storage/types.ts';
+import type { EventStore, StoredEvent } from './event-store.ts';
+import type { RoomHeads } from './extremities.ts';
+import type { Membership, MembershipReader, MembershipWriter, RoomMember } from './types.ts';
+
+/** A member with what only the rooms look at. */
+export interface StoredMember extends RoomMember {
+  /** Where the newest stay in the room began, whether it has ended or not. */
+  readonly joinedPosition: number | undefined;
+}
+
+interface MemberRow {
+  room_id: string;
+  user_id: string;
+  membership: number;
+  event_id: string;
+  sender: string;
+  position: number;
+  joined_position: number | null;
+  display_name: string | null;
+  avatar_url: string | null;
+  forgotten: number;
+}
+
+interface ChangeRow {
+  room_nid: number;
+  position: number;
+  before: number | null;
+  after: number;
+  event_nid: number;
+}
+
+/** Who is in a room, counted; kept for rooms that are asked about. */
+interface Crowd {
+  readonly counts: Map<Membership, number>;
+  /** Joined users by server. */
+  readonly servers: Map<ServerName, number>;
+  readonly localJoined: Set<UserId>;
+}
+
+const CODES: Readonly<Record<Membership, number>> = { join: 1, invite: 2, knock: 3, leave: 4, ban: 5 };
+const MEMBERSHIPS = new Map<number, Membership>([
+  [1, 'join'],
+  [2, 'invite'],
+  [3, 'knock'],
+  [4, 'leave'],
+  [5, 'ban'],
+]);
+const JOIN = CODES.join;
+const MEMBERS_KEPT = 20_000;
+const CROWDS_KEPT = 1_000;
+
+/** Whether text names a membership. */
+export function isMembership(text: unknown): text is Membership {
+  return typeof text === 'string' && Object.hasOwn(CODES, text);
+}
+
+/** The membership an m.room.member event gives; `leave` for what no rule would have let pass. */
+export function membershipOf(event: { readonly content: JsonObject }): Membership {
+  const membership = event.content['membership'];
+  return isMembership(membership) ? membership : 'leave';
+}
+
+/** A change of one user's place in one room, as the current state has it. */
+export interface MemberChange {
+  readonly userId: UserId;
+  /** The event that now holds the user's place; the one that held it, if it is gone. */
+  readonly event: StoredEvent;
+  /** The key is no longer part of the state. */
+  readonly isGone: boolean;
+  /** What an invited or knocking user is shown of the room. */
+  readonly strippedState: readonly JsonObject[] | undefined;
+}
+
+/** The members of all rooms by their current state, and how they came to be so. */
+export class Members implements MembershipReader, MembershipWriter {
+  readonly #serverName: ServerName;
+  readonly #heads: RoomHeads;
+  readonly #events: EventStore;
+  readonly #members = new LRUCache<string, StoredMember>({ max: MEMBERS_KEPT });
+  readonly #crowds = new LRUCache<number, Crowd>({ max: CROWDS_KEPT });
+
+  readonly #find: ReadStatement<MemberRow>;
+  readonly #listOfRoom: ReadStatement<MemberRow>;
+  readonly #listOfRoomWith: ReadStatement<MemberRow>;
+  readonly #listOfUser: ReadStatement<MemberRow>;
+  readonly #listMutual: ReadStatement<{ room_id: string }>;
+  readonly #listSharing: ReadStatement<{ user_id: string }>;
+  readonly #listMemberships: ReadStatement<{ user_id: string; membership: number }>;
+  readonly #listChanges: ReadStatement<ChangeRow>;
+  readonly #findChange: ReadStatement<ChangeRow>;
+  readonly #findStripped: ReadStatement<{ stripped_state: string | null }>;
+  readonly #put: WriteStatement;
+  readonly #insertChange: WriteStatement;
+  readonly #clearProfile: ReturningStatement<{ user_id: string }>;
+  readonly #forget: WriteStatement;
+
+  constructor({
+    db,
+    serverName,
+    heads,
+    events,
+  }: { db: Database; serverName: ServerName; heads: RoomHeads; events: EventStore }) {
+    this.#serverName = serverName;
+    this.#heads = heads;
+    this.#events = events;
+    const select = `
+      SELECT room_id, user_id, membership, event_id, sender, room_members.position, joined_position, display_name,
+        avatar_url, forgotten
+      FROM room_members JOIN rooms USING (room_nid) JOIN events USING (event_nid)`;
+    this.#find = db.prepareRead(`${select} WHERE rooms.room_id = ? AND user_id = ?`);
+    this.#listOfRoom = db.prepareRead(`${select} WHERE rooms.room_id = ?`);
+    this.#listOfRoomWith = db.prepareRead(`${select} WHERE rooms.room_id = ? AND membership = ?`);
+    this.#listOfUser = db.prepareRead(`${select} WHERE user_id = ? AND membership = ? AND forgotten = 0`);
+    this.#listMutual = db.prepareRead(`
+      SELECT room_id FROM room_members AS a JOIN room_members AS b USING (room_nid) JOIN rooms USING (room_nid)
+      WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.user_id = ? AND b.membership = ${JOIN}`);
+    this.#listSharing = db.prepareRead(`
+      SELECT DISTINCT b.user_id FROM room_members AS a JOIN room_members AS b USING (room_nid)
+      WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.membership = ${JOIN}`);
+    this.#listMemberships = db.prepareRead('SELECT user_id, membership FROM room_members WHERE room_nid = ?');
+    const change = 'SELECT room_nid, position, before, after, event_nid FROM membership_changes';
+    this.#listChanges = db.prepareRead(
+      `${change} WHERE user_id = ? AND position > ? AND position <= ? ORDER BY position`,
+    );
+    this.#findChange = db.prepareRead(`
+      ${change} WHERE user_id = ? AND room_nid = ? AND position <= ? ORDER BY position DESC LIMIT 1`);
+    this.#findStripped = db.prepareRead(`
+      SELECT stripped_state FROM room_members JOIN rooms USING (room_nid) WHERE room_id = ? AND user_id = ?`);
+    this.#put = db.prepareWrite(`
+      INSERT INTO room_members (room_nid, user_id, membership, event_nid, sender, position, joined_position,
+        display_name, avatar_url, forgotten, stripped_state)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+        sender = excluded.sender, position = excluded.position, joined_position = excluded.joined_position,
+        display_name = excluded.display_name, avatar_url = excluded.avatar_url, forgotten = excluded.forgotten,
+        stripped_state = excluded.stripped_state`);
+    this.#insertChange = db.prepareWrite(`
+      INSERT INTO membership_changes (user_id, position, room_nid, before, after, event_nid) VALUES (?, ?, ?, ?, ?, ?)`);
+    this.#clearProfile = db.prepareReturning(`
+      UPDATE room_members SET display_name = NULL, avatar_url = NULL
+      WHERE room_nid = ? AND user_id = ? AND event_nid = ? RETURNING user_id`);
+    this.#forget = db.prepareWrite('UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_id = ?');
+  }
+
+  findMember(roomId: RoomId, userId: UserId): StoredMember | undefined {
+    const key = keyOf(roomId, userId);
+    const kept = this.#members.get(key);
+    if (kept !== undefined) return kept;
+    const row = this.#find.find(roomId, userId);
+    if (row === undefined) return undefined;
+    const member = readMember(row);
+    this.#members.set(key, member);
+    return member;
+  }
+
+  listMembers(roomId: RoomId, membership?: Membership): RoomMember[] {
+    const rows =
+      membership === undefined ? this.#listOfRoom.list(roomId) : this.#listOfRoomWith.list(roomId, CODES[membership]);
+    return rows.map(readMember);
+  }
+
+  listRoomsOf(userId: UserId, memberships: readonly Membership[]): RoomMember[] {
+    return [...new Set(memberships)].flatMap((membership) =>
+      this.#listOfUser.list(userId, CODES[membership]).map(readMember),
+    );
+  }
+
+  isJoined(roomId: RoomId, userId: UserId): boolean {
+    return this.findMember(roomId, userId)?.membership === 'join';
+  }
+
+  countMembers(roomId: RoomId, membership: Membership): number {
+    return this.#crowd(roomId)?.counts.get(membership) ?? 0;
+  }
+
+  shareRoom(a: UserId, b: UserId): boolean {
+    return this.listMutualRooms(a, b).length > 0;
+  }
+
+  listMutualRooms(a: UserId, b: UserId): RoomId[] {
+    return this.#listMutual
+      .list(a, b)
+      .map((row) => row.room_id)
+      .filter(isRoomId);
+  }
+
+  listSharingUsers(userId: UserId): UserId[] {
+    return this.#listSharing
+      .list(userId)
+      .map((row) => row.user_id)
+      .filter(isUserId);
+  }
+
+  listLocalJoined(roomId: RoomId): UserId[] {
+    return [...(this.#crowd(roomId)?.localJoined ?? [])];
+  }
+
+  listServers(roomId: RoomId): ServerName[] {
+    return [...(this.#crowd(roomId)?.servers.keys() ?? [])];
+  }
+
+  listMembershipChanges(
+    userId: UserId,
+    since: StreamPosition,
+    now: StreamPosition,
+  ): { roomId: RoomId; before: Membership | undefined; after: RoomMember }[] {
+    return this.#listChanges.list(userId, since, now).map((row) => {
+      const { roomId } = this.#heads.get(row.room_nid);
+      const event = this.#events.getByNid(row.event_nid);
+      const current = this.findMember(roomId, userId);
+      return {
+        roomId,
+        before: row.before === null ? undefined : MEMBERSHIPS.get(row.before),
+        after: {
+          roomId,
+          userId,
+          membership: MEMBERSHIPS.get(row.after) ?? 'leave',
+          eventId: event.eventId,
+          sender: event.sender,
+          position: row.position as StreamPosition,
+          ...profileOf(event.content),
+          forgotten: current?.forgotten === true && current.position === row.position,
+        },
+      };
+    });
+  }
+
+  membershipAt(
+    roomId: RoomId,
+    userId: UserId,
+    position: StreamPosition,
+  ): { membership: Membership; eventId: EventId } | undefined {
+    const head = this.#heads.find(roomId);
+    const row = head === undefined ? undefined : this.#findChange.find(userId, head.nid, position);
+    const membership = row === undefined ? undefined : MEMBERSHIPS.get(row.after);
+    if (row === undefined || membership === undefined) return undefined;
+    return { membership, eventId: this.#events.eventIdOf(row.event_nid) };
+  }
+
+  listStrippedState(roomId: RoomId, userId: UserId): JsonObject[] {
+    const text = this.#findStripped.find(roomId, userId)?.stripped_state ?? '[]';
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) ? list.filter(isJsonObject) : [];
+  }
+
+  forget(tx: WriteTx, roomId: RoomId, userId: UserId): boolean {
+    const member = this.findMember(roomId, userId);
+    const head = this.#heads.find(roomId);
+    if (member === undefined || head === undefined) return false;
+    if (member.membership !== 'leave' && member.membership !== 'ban') return false;
+    this.#forget.run(tx, head.nid, userId);
+    this.#drop(tx, roomId, userId);
+    tx.touch(`user:${userId}`);
+    return true;
+  }
+
+  /** Takes over what an event did to the memberships of a room. */
+  apply(
+    tx: WriteTx,
+    room: { nid: number; roomId: RoomId },
+    position: StreamPosition,
+    changes: readonly MemberChange[],
+  ): void {
+    for (const { userId, event, isGone, strippedState } of changes) {
+      const before = this.findMember(room.roomId, userId);
+      const membership = isGone ? 'leave' : membershipOf(event);
+      const profile = isGone ? {} : profileOf(event.content);
+      const isJoining = membership === 'join' && before?.membership !== 'join';
+      const staysAway = membership === 'leave' || membership === 'ban';
+      this.#put.run(
+        tx,
+        room.nid,
+        userId,
+        CODES[membership],
+        event.nid,
+        event.sender,
+        position,
+        isJoining ? position : (before?.joinedPosition ?? null),
+        profile.displayName ?? null,
+        profile.avatarUrl ?? null,
+        before?.forgotten === true && staysAway ? 1 : 0,
+        strippedState === undefined ? null : JSON.stringify(strippedState),
+      );
+      const codeBefore = before === undefined ? null : CODES[before.membership];
+      this.#insertChange.run(tx, userId, position, room.nid, codeBefore, CODES[membership], event.nid);
+      this.#drop(tx, room.roomId, userId);
+      this.#recount(tx, room.nid, userId, before?.membership, membership);
+      tx.touch(`user:${userId}`);
+    }
+  }
+
+  /** The event that holds a place in a room was redacted: what it said of the user is gone. */
+  clearProfile(tx: WriteTx, room: { nid: number; roomId: RoomId }, event: StoredEvent): void {
+    if (event.stateKey === undefined || !isUserId(event.stateKey)) return;
+    const [cleared] = this.#clearProfile.list(tx, room.nid, event.stateKey, event.nid);
+    if (cleared !== undefined) this.#drop(tx, room.roomId, event.stateKey);
+  }
+
+  #drop(tx: WriteTx, roomId: RoomId, userId: UserId): void {
+    const key = keyOf(roomId, userId);
+    this.#members.delete(key);
+    tx.onRollback(() => this.#members.delete(key));
+  }
+
+  #crowd(roomId: RoomId): Crowd | undefined {
+    const head = this.#heads.find(roomId);
+    if (head === undefined) return undefined;
+    const kept = this.#crowds.get(head.nid);
+    if (kept !== undefined) return kept;
+    const crowd: Crowd = { counts: new Map(), servers: new Map(), localJoined: new Set() };
+    for (const { user_id: userId, membership } of this.#listMemberships.list(head.nid)) {
+      if (isUserId(userId)) this.#count(crowd, userId, MEMBERSHIPS.get(membership), 1);
+    }
+    this.#crowds.set(head.nid, crowd);
+    return crowd;
+  }
+
+  #recount(tx: WriteTx, roomNid: number, userId: UserId, before: Membership | undefined, after: Membership): void {
+    const crowd = this.#crowds.get(roomNid);
+    if (crowd !== undefined && before !== after) {
+      this.#count(crowd, userId, before, -1);
+      this.#count(crowd, userId, after, 1);
+    }
+    tx.onRollback(() => this.#crowds.delete(roomNid));
+  }
+
+  #count(crowd: Crowd, userId: UserId, membership: Membership | undefined, by: 1 | -1): void {
+    if (membership === undefined) return;
+    crowd.counts.set(membership, (crowd.counts.get(membership) ?? 0) + by);
+    if (membership !== 'join') return;
+    const server = serverNameOf(userId);
+    const joined = (crowd.servers.get(server) ?? 0) + by;
+    if (joined > 0) crowd.servers.set(server, joined);
+    else crowd.servers.delete(server);
+    if (server !== this.#serverName) return;
+    if (by === 1) crowd.localJoined.add(userId);
+    else crowd.localJoined.delete(userId);
+  }
+}
+
+function keyOf(roomId: RoomId, userId: UserId): string {
+  // A room ID holds no space.
+  return `${roomId} ${userId}`;
+}
+
+function profileOf(content: JsonObject): { displayName: string | undefined; avatarUrl: string | undefined } {
+  const { displayname, avatar_url: avatarUrl } = content;
+  return {
+    displayName: typeof displayname === 'string' ? displayname : undefined,
+    avatarUrl: typeof avatarUrl === 'string' ? avatarUrl : undefined,
+  };
+}
+
+function readMember(row: MemberRow): StoredMember {
+  const { room_id: roomId, user_id: userId, event_id: eventId, sender } = row;
+  const membership = MEMBERSHIPS.get(row.membership);
+  if (!isRoomId(roomId) || !isUserId(userId) || !isEventId(eventId) || !isUserId(sender) || membership === undefined) {
+    throw new Error('a stored membership is damaged');
+  }
+  return {
+    roomId,
+    userId,
+    membership,
+    eventId,
+    sender,
+    position: row.position as StreamPosition,
+    joinedPosition: row.joined_position ?? undefined,
+    displayName: row.display_name ?? undefined,
+    avatarUrl: row.avatar_url ?? undefined,
+    forgotten: row.forgotten !== 0,
+  };
+}
