@@ -72,6 +72,19 @@ export function textLike(expects: string, accepts: (value: string) => boolean): 
   );
 }
 
+/** The same for a secret, which no message repeats. */
+export function secretLike(expects: string, accepts: (value: string) => boolean): Kind<string> {
+  return {
+    expects,
+    form: { type: 'text' },
+    read(place) {
+      const value = isScalar(place.node) ? place.node.value : undefined;
+      if (typeof value === 'string' && accepts(value)) return value;
+      return place.refuse(`expected ${expects}, found ${describeValue(place)}`);
+    },
+  };
+}
+
 /** Text that `guard` narrows to one of the identifiers of Matrix. */
 export function identifier<T extends string>(expects: string, guard: (value: string) => value is T): Kind<T> {
   return scalar(expects, { type: 'text' }, (value) => (typeof value === 'string' && guard(value) ? value : undefined));

@@ -14,7 +14,9 @@ export class Source {
   readonly problems: Problem[] = [];
   readonly warnings: string[] = [];
   readonly #fields: ReadonlyMap<string, Place>;
-  readonly #root: Place | undefined;
+  readonly #root: Place;
+  // A file that could not be read may have had whatever the others lack.
+  #incomplete = false;
 
   /**
    * Reads `paths`, each a file or a directory with files named *.yaml. An option in a later file replaces that of an
@@ -45,11 +47,12 @@ export class Source {
    * pointed at. Nothing is said if one of them is wrong already.
    */
   refuse(names: readonly [string, ...string[]], message: string): void {
+    if (this.#incomplete) return;
     const spoilt = new Set(this.problems.map(({ option }) => option.split(/[.[]/, 1)[0]));
     if (names.some((name) => spoilt.has(name))) return;
     const place = names.map((name) => this.#fields.get(name)).find((found) => found !== undefined);
     if (place !== undefined) place.refuseKey(message);
-    else this.#root?.refuse(`${names[0]}: ${message}`);
+    else this.#root.refuse(`${names[0]} ${message}`);
   }
 
   warn(name: string, message: string): void {
@@ -95,9 +98,13 @@ export class Source {
       const said = code === 'DUPLICATE_KEY' ? `${keyAt(text, pos[0])} is written twice` : `not valid YAML: ${message}`;
       this.problems.push({ file: path, line, column: col, option: '', message: said });
     }
-    if (document.errors.length > 0) return undefined;
+    if (document.errors.length > 0) {
+      this.#incomplete = true;
+      return undefined;
+    }
     const root = new Place(file, '', document.contents ?? undefined);
     if (root.node !== undefined && !isMap(root.node)) {
+      this.#incomplete = true;
       root.refuse('a configuration is a mapping of options to values, one "name: value" a line');
       return undefined;
     }
@@ -112,6 +119,7 @@ export class Source {
   }
 
   #fail(path: string, message: string): void {
+    this.#incomplete = true;
     this.problems.push({ file: path, line: undefined, column: undefined, option: '', message });
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 
 import type { Match } from './router.ts';
 
@@ -20,6 +21,8 @@ export class Exchange {
   readonly socket: Socket;
   readonly bytesBefore: number;
   match: Match | undefined;
+  /** The body, where a handler reads it itself. */
+  bodyStream: Readable | undefined;
   /** Who it turned out to be, for the log: a user ID or a server name. */
   requester: string | undefined;
   #controller: AbortController | undefined;

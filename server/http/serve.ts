@@ -211,14 +211,15 @@ class ListenerService {
     let body: unknown;
     if (served.checkBody !== undefined) {
       if (content === undefined && route.emptyBodyAllowed !== true) throw notJson('The body is empty, not JSON');
-      body = served.checkBody(content ?? {});
+      body = served.checkBody(content === undefined ? {} : content);
     }
 
+    if (route.rawBody === true) exchange.bodyStream = streamBody(req, limit, clock);
     const request: RouteRequest<unknown, unknown, unknown, Auth, boolean> = {
       params: checkedParams,
       query: checkedQuery,
       body,
-      bodyStream: route.rawBody === true ? streamBody(req, limit, clock) : undefined,
+      bodyStream: exchange.bodyStream,
       requester,
       origin,
       ip,
@@ -280,6 +281,7 @@ class ListenerService {
     const { req, res, socket, match } = exchange;
     const aborted = !res.writableFinished;
     this.#needs.inFlight.delete(exchange);
+    exchange.bodyStream?.destroy();
     if (aborted) exchange.abort(new ClientGoneError());
     else discardRest(req, this.#needs.clock);
     this.#needs.finished({

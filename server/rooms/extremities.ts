@@ -74,9 +74,9 @@ export class RoomHeads {
       SELECT DISTINCT missing_id FROM backward_extremities WHERE room_nid = ?`);
     // A room whose newest event came after the window may have been active in it all the same.
     this.#listActive = db.prepareRead(`
-      SELECT room_id FROM rooms WHERE last_position > ?1 AND (last_position <= ?2 OR EXISTS (
+      SELECT room_id FROM rooms WHERE last_position > ? AND (last_position <= ? OR EXISTS (
         SELECT 1 FROM events INDEXED BY events_by_position
-        WHERE room_nid = rooms.room_nid AND timeline = 1 AND position > ?1 AND position <= ?2))`);
+        WHERE room_nid = rooms.room_nid AND timeline = 1 AND position > ? AND position <= ?))`);
   }
 
   find(roomId: RoomId): RoomHead | undefined {
@@ -158,7 +158,7 @@ export class RoomHeads {
   /** Rooms in which live events were accepted in (since, now]. */
   listActive(since: StreamPosition, now: StreamPosition): RoomId[] {
     return this.#listActive
-      .list(since, now)
+      .list(since, now, since, now)
       .map((row) => row.room_id)
       .filter(isRoomId);
   }

@@ -284,7 +284,7 @@ export class Members implements MembershipReader, MembershipWriter {
     for (const { userId, event, isGone, strippedState } of changes) {
       const before = this.findMember(room.roomId, userId);
       const membership = isGone ? 'leave' : membershipOf(event);
-      const profile = isGone ? {} : profileOf(event.content);
+      const profile = profileOf(isGone ? {} : event.content);
       const isJoining = membership === 'join' && before?.membership !== 'join';
       const staysAway = membership === 'leave' || membership === 'ban';
       this.#put.run(
@@ -359,8 +359,7 @@ export class Members implements MembershipReader, MembershipWriter {
 }
 
 function keyOf(roomId: RoomId, userId: UserId): string {
-  // A room ID holds no space.
-  return `${roomId} ${userId}`;
+  return `${roomId}\0${userId}`;
 }
 
 function profileOf(content: JsonObject): { displayName: string | undefined; avatarUrl: string | undefined } {

@@ -70,6 +70,8 @@ export const migrations: MigrationSet = {
           PRIMARY KEY (event_nid, auth_nid)
         ) STRICT, WITHOUT ROWID;
 
+        CREATE INDEX auth_edges_by_auth ON auth_edges (auth_nid);
+
         CREATE TABLE forward_extremities (
           room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
           event_nid INTEGER NOT NULL REFERENCES events (event_nid),

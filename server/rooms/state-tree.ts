@@ -269,6 +269,16 @@ function collectDifference(
   if (one.level < other.level) {
     return collectDifference(draft, right, left, (key, inRight, inLeft) => add(key, inLeft, inRight));
   }
+  if (one.level === other.level && isSame(one.keys, other.keys)) {
+    for (let index = 0; index <= one.keys.length; index++) {
+      collectDifference(draft, one.children[index] ?? NO_NODE, other.children[index] ?? NO_NODE, add);
+      const key = one.keys[index];
+      if (key !== undefined && one.values[index] !== other.values[index]) {
+        add(key, one.values[index], other.values[index]);
+      }
+    }
+    return;
+  }
   // The other tree is parted at each key of this node; parts that are the same node are done with.
   let rest = right;
   for (const [index, key] of one.keys.entries()) {
@@ -278,6 +288,10 @@ function collectDifference(
     rest = parts.after;
   }
   collectDifference(draft, one.children[one.keys.length] ?? NO_NODE, rest, add);
+}
+
+function isSame(one: readonly number[], other: readonly number[]): boolean {
+  return one.length === other.length && one.every((item, index) => item === other[index]);
 }
 
 /** A node as it is stored: integers of seven bits a byte, keys as distances from the one before. */

@@ -42,8 +42,8 @@ export class SendTransactions {
     this.#removeOld = db.prepareWrite(`
       DELETE FROM event_transactions WHERE event_nid IN (
         SELECT oldest.event_nid
-        FROM (SELECT event_nid FROM event_transactions ORDER BY event_nid LIMIT ?1) AS oldest JOIN events USING (event_nid)
-        WHERE received_ts < ?2)`);
+        FROM (SELECT event_nid FROM event_transactions ORDER BY event_nid LIMIT ?) AS oldest JOIN events USING (event_nid)
+        WHERE received_ts < ?)`);
   }
 
   /** The events sent with this transaction ID, newest first; more than one only if they were sent to different paths. */

@@ -87,7 +87,6 @@ export function filters({
   };
 }
 
-
 function checkOwn(requester: Requester, userId: UserId): void {
   if (requester.userId !== userId) throw forbidden('The filters of other users are theirs');
 }

@@ -104,7 +104,7 @@ export class Notifier {
   stop(): void {
     this.#subscription?.unsubscribe();
     this.#subscription = undefined;
-    for (const waiter of [...this.#waiters]) waiter.end('timeout');
+    for (const waiter of this.#waiters) waiter.end('timeout');
   }
 
   #add(waiter: Waiter): void {

@@ -14,10 +14,7 @@ export interface RoomChange {
 
 /** What changed in the current state of a room between two positions; costs what differs. */
 export function findRoomChange(
-  {
-    state,
-    events,
-  }: { state: Pick<StateReader, 'stateAt' | 'difference'>; events: Pick<EventReader, 'findEvent'> },
+  { state, events }: { state: Pick<StateReader, 'stateAt' | 'difference'>; events: Pick<EventReader, 'findEvent'> },
   roomId: RoomId,
   since: StreamPosition,
   now: StreamPosition,

@@ -27,8 +27,10 @@ export interface TimelineRequest {
   readonly ignoredUsers: ReadonlySet<UserId>;
   readonly filter: RoomEventFilter;
   readonly limit: number;
-  /** The state the viewer ends up with: its events are theirs to know, whenever they were sent. */
+  /** The state at the end of the timeline. */
   readonly state: RoomState;
+  /** Whether the events of that state are shown whenever they were sent: the viewer is to learn of them anyhow. */
+  readonly stateIsVisible: boolean;
   /** Whether the viewer's own memberships are shown to them whatever the history visibility says: that they were put out. */
   readonly ownMemberships: boolean;
 }
@@ -67,7 +69,7 @@ export function loadTimeline(needs: TimelineNeeds, request: TimelineRequest): Lo
 
 function keepVisible(
   { visibility, related }: TimelineNeeds,
-  { viewer, state, filter, ownMemberships }: TimelineRequest,
+  { viewer, state, filter, stateIsVisible, ownMemberships }: TimelineRequest,
   events: readonly PersistedEvent[],
 ): PersistedEvent[] {
   const asked = filterRelated(events, filter, related);
@@ -77,7 +79,7 @@ function keepVisible(
   return asked.filter(
     (event) =>
       allowed.has(event) ||
-      isPartOf(state, event) ||
+      (stateIsVisible && isPartOf(state, event)) ||
       (ownMemberships && event.type === 'm.room.member' && event.stateKey === viewer),
   );
 }

@@ -1,4 +1,6 @@
 import { invalidParam, MatrixError } from '../matrix/errors.ts';
+import { parseTimelineToken } from '../rooms/timeline-token.ts';
+import type { TimelineToken } from '../rooms/types.ts';
 import type { Database, MigrationSet, StreamPosition } from '../storage/types.ts';
 
 /**
@@ -17,11 +19,11 @@ export interface SyncTokens {
    */
   parse(token: string, name?: string): StreamPosition;
   /**
-   * Takes the tag off a token that may be one of ours or one of the timeline's (`s<position>`, `t<depth>-<position>`),
-   * which have none, and gives what `timeline-token.ts` reads.
-   * @throws MatrixError M_UNKNOWN_POS (400) if the tag is another server's
+   * The place in a room's timeline that a token names: one of ours (`next_batch`), or one of the timeline's own
+   * (`prev_batch`, and what `/messages` gives). For every operation with a `from`, `to` or `at`.
+   * @throws MatrixError as `parse`
    */
-  stripTag(token: string): string;
+  parsePlace(token: string, name?: string): TimelineToken;
 }
 
 const TOKEN = /^s([0-9]{1,16})(?:_([0-9a-f]{1,32}))?$/;
@@ -69,11 +71,10 @@ export function syncTokens({ db }: { db: Pick<Database, 'position' | 'prepareRea
   return {
     format: (position) => `s${position}_${tag}` as SyncToken,
     parse,
-    stripTag: (token) => {
-      const match = TOKEN.exec(token);
-      if (match?.[2] === undefined) return token;
-      if (match[2] !== tag) throw unknownPosition('The token was given out by another server');
-      return `s${match[1]}`;
+    parsePlace: (token, name = 'from') => {
+      const place = parseTimelineToken(token) ?? { order: 'stream', position: parse(token, name) };
+      if (place.position > db.position()) throw unknownPosition('The token is of a time that has not come yet');
+      return place;
     },
   };
 }

@@ -87,7 +87,10 @@ test('from version 10 on every level must be an integer, and every list of them 
   for (const version of strict) {
     for (const name of single) {
       for (const value of ['10', 1.5, null, {}, true]) {
-        assert(!bobMay(version, { users }, { users, [name]: value }), `${name} ${value} in version ${version}`);
+        assert(
+          !bobMay(version, { users }, { users, [name]: value }),
+          `${name} ${JSON.stringify(value)} in version ${version}`,
+        );
       }
     }
     for (const name of ['events', 'notifications']) {

@@ -5,6 +5,7 @@ import { membershipIn } from '../../server/matrix/auth-rules/auth-state.ts';
 import { checkAuthRules } from '../../server/matrix/auth-rules/check.ts';
 import type { StateKey, StateMap } from '../../server/matrix/events/event.ts';
 import type { EventId, UserId } from '../../server/matrix/identifiers.ts';
+import { isJsonObject } from '../../server/matrix/json.ts';
 import { resolveState } from '../../server/matrix/state-resolution/resolve.ts';
 import {
   alice,
@@ -81,7 +82,7 @@ function happen(version: string, all: readonly Attempt[]): History {
 /** Up to version 11 Alice's power is written down; leaving her out would be her demotion. */
 function withCreator(version: string, fields: EventFields): EventFields {
   const users = fields.content?.['users'];
-  if (Number(version) >= 12 || typeof users !== 'object' || users === null) return fields;
+  if (Number(version) >= 12 || !isJsonObject(users)) return fields;
   return { ...fields, content: { ...fields.content, users: { [alice]: 100, ...users } } };
 }
 

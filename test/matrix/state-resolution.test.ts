@@ -64,7 +64,7 @@ test('a single state, or several equal ones, need no look at any event', () => {
     const resolveBlindly = (...stateSets: readonly StateMap[]) =>
       resolveState({ version: room.version, stateSets, source: noSource });
     assert.equal(resolveBlindly(base), base);
-    assert.deepEqual(resolveBlindly(base, base, new Map([...base].toReversed())), base);
+    assert.equal(resolveBlindly(base, base, new Map([...base].toReversed())), base);
     assert.deepEqual(resolveBlindly(), new Map());
   }
 });

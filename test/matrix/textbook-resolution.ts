@@ -63,7 +63,9 @@ export function textbookResolution(
   // 1
   const isPowerEvent = ({ type, stateKey, sender, content }: RoomEvent) =>
     (['m.room.power_levels', 'm.room.join_rules'].includes(type) && stateKey === '') ||
-    (type === 'm.room.member' && ['leave', 'ban'].includes(String(content['membership'])) && sender !== stateKey);
+    (type === 'm.room.member' &&
+      ['leave', 'ban'].some((membership) => membership === content['membership']) &&
+      sender !== stateKey);
   let chosen = full.filter(isPowerEvent);
   for (;;) {
     const cited = full.filter((event) => chosen.some((by) => by.authEvents.includes(event.eventId)));

@@ -1,5 +1,5 @@
 import { isServerName } from '../../matrix/identifiers.ts';
-import { duration, flag, identifier, integer, ipRange, list, mapOf, path, scalar, text, textLike } from '../kinds.ts';
+import { duration, flag, identifier, integer, ipRange, list, mapOf, path, scalar, secretLike, text } from '../kinds.ts';
 import { group, LATER, option, required, section } from '../option.ts';
 
 const serverName = identifier('a server name such as example.com', isServerName);
@@ -16,7 +16,7 @@ const DAY = 86_400_000;
 export const federationOptions = {
   signing_key_path: option(path, undefined, 'The file with the key this server signs with. Made if it is not there.'),
   signing_key: option(
-    textLike('"ed25519", the key’s version and its seed in base64, with spaces between', (value) =>
+    secretLike('"ed25519", the key’s version and its seed in base64, with spaces between', (value) =>
       /^ed25519 [0-9A-Za-z_]+ [0-9A-Za-z+/]+={0,2}$/.test(value.trim()),
     ),
     undefined,

@@ -49,6 +49,8 @@ const workerOptions = without('has no effect: the server is a single process, wi
 /** Options of older Synapses, with what came after them. */
 const retired: Readonly<Record<string, string>> = {
   use_presence: 'presence: enabled',
+  refresh_access_token_lifetime: 'refreshable_access_token_lifetime',
+  custom_template_directory: 'custom_template_directory below templates',
   federation_ip_range_blacklist: 'ip_range_blacklist',
   perspectives: 'trusted_key_servers',
   room_invite_state_types: 'room_prejoin_state',

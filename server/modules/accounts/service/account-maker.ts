@@ -67,7 +67,9 @@ export function createAccountMaker(needs: {
     pickUserId: (kind) => {
       for (;;) {
         const localpart =
-          kind === 'guest' ? randomString(random, 12, '123456789') : randomString(random, 12, 'abcdefghijkmnpqrstuvwxyz');
+          kind === 'guest'
+            ? randomString(random, 12, '123456789')
+            : randomString(random, 12, 'abcdefghijkmnpqrstuvwxyz');
         const userId = buildUserId(localpart, serverName);
         if (userId === undefined) throw new RangeError('the server name leaves no room for user IDs');
         if (users.find(userId) === undefined) return userId;

@@ -41,7 +41,11 @@ export interface AccountAdministration {
   /** The user an application service speaks as, if it is not there yet. */
   ensureAppserviceUser(userId: UserId, appserviceId: string): void;
   /** Undefined takes the password away. `logOutDevices` removes all devices. */
-  setPassword(userId: UserId, password: string | undefined, options: { readonly logOutDevices: boolean }): Promise<void>;
+  setPassword(
+    userId: UserId,
+    password: string | undefined,
+    options: { readonly logOutDevices: boolean },
+  ): Promise<void>;
   setAdmin(userId: UserId, admin: boolean): void;
   setLocked(userId: UserId, locked: boolean): void;
   setSuspended(userId: UserId, suspended: boolean): void;
@@ -205,7 +209,8 @@ export function createRegistrationTokens(needs: {
         throw invalidParam('A registration token has 1 to 64 characters');
       }
       const token = wanted ?? randomString(random, length);
-      if (!TOKEN.test(token)) throw invalidParam('A registration token is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -');
+      if (!TOKEN.test(token))
+        throw invalidParam('A registration token is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -');
       check({ usesAllowed, expiresMs });
       if (!db.write((tx) => store.insert(tx, { token, usesAllowed, expiresMs }))) {
         throw invalidParam('This registration token is there already');

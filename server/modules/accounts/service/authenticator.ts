@@ -106,9 +106,7 @@ export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
     let deviceId: DeviceId | undefined;
     if (deviceIdOverride !== undefined) {
       if (!isDeviceId(deviceIdOverride) || !devices.exists(userId, deviceIdOverride)) {
-        return refused(
-          new MatrixError('M_UNKNOWN_DEVICE', 'That user has no such device', { status: 400 }),
-        );
+        return refused(new MatrixError('M_UNKNOWN_DEVICE', 'That user has no such device', { status: 400 }));
       }
       deviceId = deviceIdOverride;
       devices.seen(userId, deviceId, context.ip, context.userAgent);

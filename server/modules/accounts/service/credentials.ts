@@ -81,14 +81,15 @@ export function createCredentials(needs: CredentialsNeeds): Credentials {
       const password = text(request['password'], 'password');
       const account = findAccount(request);
       // Taken before the answer is known: guesses sent at the same time all count.
-      const key = account?.userId ?? `nobody ${JSON.stringify(request['identifier'] ?? request['user'] ?? null)}`;
+      const key = attemptKey(request, account);
       failedAttempts.check(key);
       const hash = account === undefined ? undefined : users.findPasswordHash(account.userId);
       const verdict = await passwords.verify(password, hash);
       if (account?.deactivated === true) {
         throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated');
       }
-      if (account === undefined || hash === undefined || !verdict.correct) throw forbidden('Invalid username or password');
+      if (account === undefined || hash === undefined || !verdict.correct)
+        throw forbidden('Invalid username or password');
       failedAttempts.reset(key);
       if (verdict.outdated) {
         const better = await passwords.hash(password);
@@ -97,6 +98,13 @@ export function createCredentials(needs: CredentialsNeeds): Credentials {
       return account;
     },
   };
+}
+
+/** What limits on logging in are counted by: alike for accounts that are there and those that are not. */
+export function attemptKey(request: JsonObject, account: Account | undefined): string {
+  if (account !== undefined) return account.userId;
+  const { identifier, user, medium, address } = request;
+  return `nobody ${JSON.stringify([identifier ?? null, user ?? null, medium ?? null, address ?? null])}`;
 }
 
 function text(value: JsonValue | undefined, key: string): string {

@@ -9,7 +9,6 @@ import { randomString, type Random } from '../../../util/random.ts';
 import type { RegistrationTokenStore } from '../store/registration-tokens.ts';
 import type { TokenStore } from '../store/tokens.ts';
 import type { UiAuthSession, UiAuthSessionStore } from '../store/ui-auth-sessions.ts';
-import type { UserStore } from '../store/users.ts';
 
 /** How long a session waits for the user: mails are read late. */
 const SESSION_LIFETIME_MS = 24 * 3_600_000;
@@ -154,7 +153,11 @@ export class InteractiveAuthSessions {
       body: resumed ? session.request.body : given,
       kept: changed ? undefined : session?.request.kept,
       outcome: session?.outcome,
-      prove: (options) => this.#prove({ request, given: resumed ? session.request.body : given, details, digest, changed, session }, options),
+      prove: (options) =>
+        this.#prove(
+          { request, given: resumed ? session.request.body : given, details, digest, changed, session },
+          options,
+        ),
     };
   }
 
@@ -247,10 +250,14 @@ export class InteractiveAuthSessions {
     }
 
     const { type } = details;
-    if (typeof type !== 'string' || type in session.completed) return this.#conclude(session, options, before !== undefined);
+    if (typeof type !== 'string' || type in session.completed)
+      return this.#conclude(session, options, before !== undefined);
     if (!isDue(options.flows, session.completed, type)) {
       this.#save(session);
-      return { done: false, reply: challenge(session, new MatrixError('M_UNRECOGNIZED', 'This stage is not asked for now')) };
+      return {
+        done: false,
+        reply: challenge(session, new MatrixError('M_UNRECOGNIZED', 'This stage is not asked for now')),
+      };
     }
     let result: JsonValue;
     try {
@@ -318,7 +325,6 @@ export interface GuardNeeds {
   readonly db: Database;
   readonly clock: Pick<Clock, 'now'>;
   readonly sessions: InteractiveAuthSessions;
-  readonly users: UserStore;
   readonly tokens: TokenStore;
   /** How long (ms) one proof serves for further operations. */
   readonly timeoutMs: number;

@@ -4,7 +4,7 @@ import type { DeviceId, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { Account, UserStore } from '../store/users.ts';
-import type { Credentials } from './credentials.ts';
+import { attemptKey, type Credentials } from './credentials.ts';
 import type { ApplicationServices } from './needs.ts';
 import type { AccountsSettings } from './settings.ts';
 import type { IssuedTokens, Tokens } from './tokens.ts';
@@ -57,7 +57,7 @@ export function createLogin(needs: LoginNeeds): Login {
         if (!passwordsWork) break;
         addressLimit.check(from.ip);
         const named = credentials.findAccount(body);
-        if (named?.rateLimited === true) accountLimit.check(named.userId);
+        if (named?.rateLimited !== false) accountLimit.check(attemptKey(body, named));
         return credentials.checkPassword(body);
       }
       case 'm.login.token': {

@@ -80,7 +80,7 @@ export function checkNewPassword(password: unknown, policy: PasswordPolicy): str
 function findWeakness(password: string, policy: PasswordPolicy): string | undefined {
   if (password === '') return 'The password is empty';
   if (!policy.enabled) return undefined;
-  if ([...password].length < policy.minimumLength) {
+  if (Array.from(password).length < policy.minimumLength) {
     return `The password must have at least ${policy.minimumLength} characters`;
   }
   if (policy.requireDigit && !/\p{Nd}/u.test(password)) return 'The password must contain a digit';

@@ -8,7 +8,13 @@ import type { RegistrationTokenStore } from '../store/registration-tokens.ts';
 import type { TokenStore } from '../store/tokens.ts';
 import type { UserStore } from '../store/users.ts';
 import type { AccountMaker } from './account-maker.ts';
-import { DUMMY, type AuthAttempt, type Flow, type InteractiveAuthSessions, REGISTRATION_TOKEN } from './interactive-auth.ts';
+import {
+  DUMMY,
+  type AuthAttempt,
+  type Flow,
+  type InteractiveAuthSessions,
+  REGISTRATION_TOKEN,
+} from './interactive-auth.ts';
 import type { ApplicationServices } from './needs.ts';
 import { checkNewPassword, type Passwords } from './passwords.ts';
 import type { AccountsSettings, RegistrationSettings } from './settings.ts';
@@ -110,9 +116,7 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     // The same request as before: its hash is at hand, and making another would cost as much again.
     const kept = attempt.kept?.['password_hash'];
     if (typeof kept === 'string') return kept;
-    return password === undefined
-      ? undefined
-      : passwords.hash(checkNewPassword(password, settings.passwords.policy));
+    return password === undefined ? undefined : passwords.hash(checkNewPassword(password, settings.passwords.policy));
   }
 
   return {

@@ -3,6 +3,7 @@ import type { Database } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { RegistrationTokenStore } from '../store/registration-tokens.ts';
 import type { Credentials } from './credentials.ts';
+import type { AccountLimits } from './needs.ts';
 import { DUMMY, FinalRefusal, PASSWORD, REGISTRATION_TOKEN, type Stage } from './interactive-auth.ts';
 
 /** The stages this server can run (spec: "Authentication types"). What is not here is never offered. */
@@ -11,8 +12,9 @@ export function createStages(needs: {
   readonly clock: Pick<Clock, 'now'>;
   readonly credentials: Pick<Credentials, 'checkPassword'>;
   readonly registrationTokens: RegistrationTokenStore;
+  readonly limits: Pick<AccountLimits, 'registrationTokenValidity'>;
 }): Readonly<Record<string, Stage>> {
-  const { db, clock, credentials, registrationTokens } = needs;
+  const { db, clock, credentials, registrationTokens, limits } = needs;
   return {
     [DUMMY]: () => true,
 
@@ -27,7 +29,9 @@ export function createStages(needs: {
       return account.userId;
     },
 
-    [REGISTRATION_TOKEN]: ({ auth }) => {
+    [REGISTRATION_TOKEN]: ({ auth, ip }) => {
+      // Guessing here must not be cheaper than where one may ask whether a token is good.
+      limits.registrationTokenValidity.check(ip);
       const { token } = auth;
       if (token === undefined) throw missingParam('The key auth.token is missing');
       if (typeof token !== 'string') throw badJson('The key auth.token must be text');

@@ -51,7 +51,8 @@ function storedObject(text: string): JsonObject {
 
 function storedRequest(text: string): RememberedRequest {
   const { body, kept, flows } = storedObject(text);
-  if (!isJsonObject(body) || !isJsonObject(kept) || !Array.isArray(flows)) throw new TypeError('a stored request is none');
+  if (!isJsonObject(body) || !isJsonObject(kept) || !Array.isArray(flows))
+    throw new TypeError('a stored request is none');
   return { body, kept, flows: flows.map((stages) => (Array.isArray(stages) ? stages.map(String) : [])) };
 }
 

@@ -180,9 +180,7 @@ export class UserStore {
 
   /** Those deactivated whose leaving was begun and not finished. */
   listDeparting(): { userId: UserId; erase: boolean }[] {
-    return this.#listDeparting
-      .list()
-      .map((row) => ({ userId: storedUserId(row.user_id), erase: row.erased === 1 }));
+    return this.#listDeparting.list().map((row) => ({ userId: storedUserId(row.user_id), erase: row.erased === 1 }));
   }
 
   insert(tx: WriteTx, account: NewAccount): void {

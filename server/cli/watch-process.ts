@@ -1,0 +1,61 @@
+import type { Log } from '../util/file-log.ts';
+import type { Terminal } from './command.ts';
+
+/** How long a stop may take before the process is ended anyway. */
+const STOP_DEADLINE_MS = 30_000;
+/** How long the process may go on after everything has stopped, should something have been left open. */
+const LINGER_MS = 1_000;
+
+/** What comes to the process from outside. */
+export interface ProcessWatch {
+  /** What SIGHUP does. Before this is called, nothing. */
+  onReload(reload: () => void): void;
+  /** Waits until SIGTERM or SIGINT asks for it, be it before this call, and stops the server. */
+  stop(server: { stop(): Promise<void> }): Promise<void>;
+}
+
+/**
+ * Listens to the signals of the process from now on. A second signal to stop, or a stop that takes too long, ends the
+ * process with exit code 1; so does an error that nobody has caught. `crash` is called before.
+ */
+export function watchProcess({ logger, flush }: Log, terminal: Terminal, crash: () => void): ProcessWatch {
+  const { promise: asked, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  let stopping = false;
+  let reload: (() => void) | undefined;
+  const end = (data: Record<string, unknown>, sentence: string): never => {
+    logger.error(data, sentence);
+    flush();
+    crash();
+    process.exit(1);
+  };
+  const ask = (signal: NodeJS.Signals): void => {
+    if (stopping) end({ signal }, 'ended in the middle of stopping');
+    stopping = true;
+    resolve(signal);
+  };
+  const fail = (error: unknown): void => {
+    // Whatever state the program is in now, it is none to go on from.
+    terminal.complain(`The server has failed: ${error instanceof Error ? error.message : String(error)}`);
+    end({ error }, 'uncaught error');
+  };
+  process.on('SIGTERM', ask);
+  process.on('SIGINT', ask);
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  // On Windows it says that the console window was closed, and the process is about to be ended.
+  process.on('SIGHUP', process.platform === 'win32' ? ask : () => reload?.());
+
+  return {
+    onReload: (action) => {
+      reload = action;
+    },
+    stop: async (server) => {
+      const signal = await asked;
+      logger.info({ signal }, 'stopping');
+      setTimeout(() => end({ waitedMs: STOP_DEADLINE_MS }, 'could not stop in time'), STOP_DEADLINE_MS).unref();
+      await server.stop();
+      logger.info({}, 'stopped');
+      setTimeout(() => process.exit(0), LINGER_MS).unref();
+    },
+  };
+}

@@ -1,0 +1,228 @@
+import type { Authenticator } from '../../http/authenticate.ts';
+import type { Module } from '../../module.ts';
+import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
+import type { WriteTx } from '../../storage/types.ts';
+import type { Timer } from '../../util/clock.ts';
+import { accountRoutes } from './routes/account.ts';
+import { browserRoutes } from './routes/browser.ts';
+import { loginRoutes } from './routes/login.ts';
+import { registrationRoutes } from './routes/registration.ts';
+import { createAccountMaker } from './service/account-maker.ts';
+import { createAccountManagement } from './service/account-management.ts';
+import {
+  type AccountAdministration,
+  type AccountLookup,
+  createAdministration,
+  createLookup,
+  createRegistrationTokens,
+  type RegistrationTokens,
+} from './service/administration.ts';
+import { createAuthenticator, TokenMemory } from './service/authenticator.ts';
+import { createCredentials } from './service/credentials.ts';
+import { createDepartures } from './service/departures.ts';
+import {
+  createGuard,
+  type Flow,
+  type InteractiveAuth,
+  InteractiveAuthSessions,
+  PASSWORD,
+} from './service/interactive-auth.ts';
+import { createLogin } from './service/login.ts';
+import type { AccountsNeeds } from './service/needs.ts';
+import { createPasswords } from './service/passwords.ts';
+import { createRegistration } from './service/registration.ts';
+import { createSetup, type SetupLink } from './service/setup.ts';
+import { createSharedSecretRegistration } from './service/shared-secret.ts';
+import { createStages } from './service/stages.ts';
+import { createTokens } from './service/tokens.ts';
+import { createUsernames } from './service/usernames.ts';
+import { RegistrationTokenStore } from './store/registration-tokens.ts';
+import { TokenStore } from './store/tokens.ts';
+import { UiAuthSessionStore } from './store/ui-auth-sessions.ts';
+import { UserStore } from './store/users.ts';
+
+export { migrations } from './schema.ts';
+export type { AccountsNeeds, Registered } from './service/needs.ts';
+export type { AccountsSettings } from './service/settings.ts';
+
+/** What the rest of the server uses of accounts. */
+export interface AccountsModule extends Module {
+  readonly authenticator: Authenticator;
+  readonly interactiveAuth: InteractiveAuth;
+  readonly lookup: AccountLookup;
+  readonly administration: AccountAdministration;
+  readonly registrationTokens: RegistrationTokens;
+  readonly setupLink: SetupLink;
+  /** Whether a user may change their password with a client. */
+  canChangePassword(userId: UserId): boolean;
+  /** Makes all tokens of a device void: what has to happen when it is removed. */
+  revokeDeviceTokens(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
+}
+
+const PRUNE_EVERY_MS = 3_600_000;
+
+/** Accounts, logging in, and who someone is (spec: "Client Authentication"). */
+export function accounts(needs: AccountsNeeds): AccountsModule {
+  const { db, clock, random, log, settings, limits, devices, hooks, appservices } = needs;
+  const { serverName, passwords: passwordSettings } = settings;
+
+  const users = new UserStore(db);
+  const tokenStore = new TokenStore(db);
+  const registrationTokenStore = new RegistrationTokenStore(db);
+  const memory = new TokenMemory();
+  const passwords = createPasswords({ pepper: passwordSettings.pepper, random });
+  const usernames = createUsernames({
+    users,
+    serverName,
+    underscorePrefixAllowed: settings.registration.underscorePrefixAllowed,
+    appservices,
+  });
+  const maker = createAccountMaker({ clock, random, serverName, users, memory, usernames, devices, hooks });
+  const tokens = createTokens({
+    db,
+    clock,
+    random,
+    users,
+    store: tokenStore,
+    devices,
+    settings: settings.sessions,
+    forget: (tx, userId) => memory.forget(tx, userId),
+    isCrossSigningKey: needs.isCrossSigningKey ?? (() => false),
+  });
+  const credentials = createCredentials({
+    db,
+    users,
+    passwords,
+    serverName,
+    failedAttempts: limits.loginFailedAttempts,
+    findByThreepid: needs.findByThreepid ?? (() => undefined),
+  });
+  const stages = createStages({ db, clock, credentials, registrationTokens: registrationTokenStore, limits });
+  const sessions = new InteractiveAuthSessions({
+    db,
+    clock,
+    random,
+    store: new UiAuthSessionStore(db),
+    registrationTokens: registrationTokenStore,
+    stages,
+  });
+
+  const passwordsWork = passwordSettings.enabled !== 'no' && passwordSettings.localDatabase;
+  const flowsOf = (userId: UserId): readonly Flow[] =>
+    passwordsWork && users.find(userId)?.hasPassword === true ? [[PASSWORD]] : [];
+
+  const interactiveAuth = createGuard({
+    db,
+    clock,
+    sessions,
+    tokens: tokenStore,
+    timeoutMs: settings.sessions.uiAuthTimeoutMs,
+    flowsOf,
+  });
+  const departures = createDepartures({ db, log, users, tokens: tokenStore, memory, sessions, devices, hooks });
+  const management = createAccountManagement({
+    db,
+    clock,
+    settings: passwordSettings,
+    users,
+    tokens: tokenStore,
+    passwords,
+    sessions,
+    departures,
+    devices,
+    addressLimit: limits.loginAddress,
+    flowsOf,
+  });
+  const registration = createRegistration({
+    db,
+    clock,
+    settings,
+    limit: limits.registration,
+    users,
+    tokenStore,
+    tokens,
+    passwords,
+    usernames,
+    maker,
+    sessions,
+    registrationTokens: registrationTokenStore,
+    appservices,
+  });
+  const login = createLogin({
+    db,
+    settings,
+    users,
+    credentials,
+    tokens,
+    addressLimit: limits.loginAddress,
+    accountLimit: limits.loginAccount,
+    appservices,
+  });
+  const setup = createSetup({ db, random, users, usernames, passwords, maker, policy: passwordSettings.policy });
+  const sharedSecret = createSharedSecretRegistration({
+    db,
+    clock,
+    random,
+    settings: settings.registration,
+    usernames,
+    passwords,
+    maker,
+    tokens,
+  });
+
+  let timer: Timer | undefined;
+  const prune = (): void => {
+    sessions.prune();
+    db.write((tx) => tokenStore.removeExpiredLogin(tx, clock.now()));
+    timer = clock.after(PRUNE_EVERY_MS, prune);
+  };
+
+  return {
+    name: 'accounts',
+    routes: [
+      ...registrationRoutes({
+        serverName,
+        registration,
+        sharedSecret,
+        tokenValidityLimit: limits.registrationTokenValidity,
+      }),
+      ...loginRoutes({
+        db,
+        settings,
+        login,
+        tokens,
+        devices,
+        interactiveAuth,
+        loginTokenLimit: limits.loginToken,
+      }),
+      ...accountRoutes({ management, policy: passwordSettings.policy }),
+      ...browserRoutes({ settings, sessions, setup, addressLimit: limits.loginAddress }),
+    ],
+    start: () => {
+      departures.resume();
+      prune();
+    },
+    stop: async () => {
+      timer?.cancel();
+      await departures.stop();
+    },
+    authenticator: createAuthenticator({ db, clock, users, store: tokenStore, tokens, memory, devices, appservices }),
+    interactiveAuth,
+    lookup: createLookup(users),
+    administration: createAdministration({
+      db,
+      users,
+      memory,
+      passwords,
+      usernames,
+      maker,
+      tokens,
+      departures,
+      devices,
+    }),
+    registrationTokens: createRegistrationTokens({ db, clock, random, store: registrationTokenStore }),
+    setupLink: setup,
+    canChangePassword: (userId) => management.canChangePassword(userId),
+    revokeDeviceTokens: (tx, userId, deviceId) => tokens.revokeOfDevice(tx, userId, deviceId),
+  };
+}

@@ -1,0 +1,105 @@
+import Type from 'typebox';
+import type { RateLimit } from '../../../http/rate-limit.ts';
+import { route, type Route } from '../../../http/route.ts';
+import { jsonObject } from '../../../http/schemas.ts';
+import { forbidden, unrecognized } from '../../../matrix/errors.ts';
+import type { InteractiveAuthSessions } from '../service/interactive-auth.ts';
+import type { AccountsSettings } from '../service/settings.ts';
+import { MIN_ADMIN_PASSWORD, type Setup } from '../service/setup.ts';
+import { messagePage, setupPage, stagePage } from './pages.ts';
+import { setupBody } from './schemas.ts';
+
+const stageParams = Type.Object({ stage: Type.String({ maxLength: 255 }) });
+const stagePath = '/_matrix/client/v3/auth/:stage/fallback/web';
+
+/** The pages people visit with a browser: stages of interactive authentication, and the first setup. */
+export function browserRoutes(needs: {
+  readonly settings: AccountsSettings;
+  readonly sessions: InteractiveAuthSessions;
+  readonly setup: Setup;
+  readonly addressLimit: RateLimit;
+}): Route[] {
+  const { settings, sessions, setup, addressLimit } = needs;
+  return [
+    route({
+      method: 'GET',
+      path: stagePath,
+      auth: 'none',
+      params: stageParams,
+      query: Type.Object({ session: Type.String({ maxLength: 255 }) }),
+      handle: ({ params, query }) => {
+        const action = `?session=${encodeURIComponent(query.session)}`;
+        const page = stagePage(params.stage, action);
+        if (page === undefined) throw unrecognized('There is no page for this stage');
+        if (sessions.isWaitingFor(query.session, params.stage)) return page;
+        return messagePage(
+          'This page has done its duty',
+          'It has been used already or is too old. Please go back to the application and begin again.',
+          400,
+        );
+      },
+    }),
+    route({
+      method: 'POST',
+      path: stagePath,
+      auth: 'none',
+      params: stageParams,
+      query: Type.Object({ session: Type.String({ maxLength: 255 }) }),
+      body: jsonObject,
+      bodyLimit: 65_536,
+      handle: async ({ params, query, body, ip }) => {
+        addressLimit.check(ip);
+        await sessions.completeStage(query.session, params.stage, body, ip);
+        return {};
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/_hearth/setup',
+      auth: 'none',
+      resource: 'client',
+      query: Type.Object({ token: Type.Optional(Type.String()) }),
+      handle: ({ query, ip }) => {
+        if (!isLoopback(ip)) {
+          return messagePage('Not from here', 'This page only opens on the computer that the server runs on.', 403);
+        }
+        if (query.token === undefined || !setup.isValid(query.token)) {
+          return messagePage(
+            'This link does not work',
+            setup.path() === undefined
+              ? 'This server has been set up already. Its administrator can make further accounts.'
+              : 'It is not the newest one. Start the server again to get a new link.',
+            403,
+          );
+        }
+        return setupPage({
+          serverName: settings.serverName,
+          minPasswordLength: shortestPassword(settings),
+          action: '/_hearth/setup',
+          token: query.token,
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/_hearth/setup',
+      auth: 'none',
+      resource: 'client',
+      body: setupBody,
+      bodyLimit: 65_536,
+      handle: async ({ body, ip }) => {
+        if (!isLoopback(ip)) throw forbidden('This only works on the computer that the server runs on');
+        const userId = await setup.complete(body.token, body.username, body.password);
+        return { user_id: userId, homeserver: settings.publicBaseUrl };
+      },
+    }),
+  ];
+}
+
+function shortestPassword({ passwords: { policy } }: AccountsSettings): number {
+  return Math.max(MIN_ADMIN_PASSWORD, policy.enabled ? policy.minimumLength : 0);
+}
+
+function isLoopback(ip: string): boolean {
+  return ip === '::1' || ip.startsWith('127.');
+}

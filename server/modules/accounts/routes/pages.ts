@@ -1,0 +1,221 @@
+import { createHash } from 'node:crypto';
+import { Reply } from '../../../http/route.ts';
+
+/*
+ * The pages people see in a browser: the stages of interactive authentication, and the setup of the first account. They
+ * load nothing from anywhere; scripts and styles are allowed by their hashes only.
+ */
+
+const STYLE = `
+:root { color-scheme: light dark; --accent: #0a6c5c; --ink: #1b2320; --paper: #fbfaf7; --line: #c9cec8; --bad: #a3201a; }
+@media (prefers-color-scheme: dark) {
+  :root { --accent: #5fd0b8; --ink: #edf1ee; --paper: #16191a; --line: #4a5452; --bad: #ff9a91; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; padding: 2rem 1rem; background: var(--paper); color: var(--ink); font: 1.0625rem/1.5 system-ui, sans-serif; }
+main { max-width: 30rem; margin: 0 auto; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
+label { display: block; margin: 1rem 0 .25rem; font-weight: 600; }
+input { width: 100%; padding: .6rem .7rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--line); border-radius: .5rem; }
+button { margin-top: 1.5rem; padding: .7rem 1.4rem; font: inherit; font-weight: 600; color: var(--paper); background: var(--accent); border: 0; border-radius: .5rem; cursor: pointer; }
+button[disabled] { opacity: .6; cursor: progress; }
+input:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+.hint { margin: .25rem 0 0; font-size: .9375rem; opacity: .85; }
+.error { color: var(--bad); font-weight: 600; }
+.error:empty { display: none; }
+code { font-size: 1em; padding: .1rem .3rem; border: 1px solid var(--line); border-radius: .3rem; overflow-wrap: anywhere; }
+[hidden] { display: none; }
+`;
+
+// One script for all pages: sends the form as JSON, shows what went wrong, and then the part that comes after.
+const FORM_SCRIPT = `
+'use strict';
+const form = document.querySelector('form');
+const error = document.getElementById('error');
+const button = form.querySelector('button');
+const finished = (answer) => {
+  const done = document.getElementById('done');
+  for (const slot of done.querySelectorAll('[data-slot]')) slot.textContent = answer[slot.dataset.slot] || '';
+  document.getElementById('ask').hidden = true;
+  done.hidden = false;
+  const heading = done.querySelector('h1');
+  heading.tabIndex = -1;
+  heading.focus();
+  if (form.dataset.tellOpener === undefined) return;
+  if (window.onAuthDone) window.onAuthDone();
+  else if (window.opener && window.opener.postMessage) window.opener.postMessage('authDone', '*');
+};
+form.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  error.textContent = '';
+  const fields = Object.fromEntries(new FormData(form));
+  if (fields.confirmation !== undefined && fields.confirmation !== fields.password) {
+    error.textContent = 'The two passwords are not the same.';
+    document.getElementById('confirmation').focus();
+    return;
+  }
+  delete fields.confirmation;
+  button.disabled = true;
+  try {
+    const response = await fetch(form.dataset.action, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(fields),
+    });
+    const answer = await response.json();
+    if (response.ok) finished(answer);
+    else error.textContent = answer.error || 'That did not work.';
+  } catch {
+    error.textContent = 'The server did not answer. Please try again.';
+  } finally {
+    button.disabled = false;
+  }
+});
+`;
+
+const sha256 = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+const HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': [
+    "default-src 'none'",
+    `script-src ${sha256(FORM_SCRIPT)}`,
+    `style-src ${sha256(STYLE)}`,
+    "connect-src 'self'",
+    "form-action 'none'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  'x-frame-options': 'DENY',
+  'cache-control': 'no-store',
+};
+
+/** Text as it may stand in HTML, inside of attributes too. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function page(title: string, body: string, script: boolean, status = 200): Reply {
+  const html = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+${body}
+</main>
+${script ? `<script>${FORM_SCRIPT}</script>` : ''}
+</body>
+</html>
+`;
+  return new Reply({ status, headers: HEADERS, body: html });
+}
+
+/** A page that only says something. */
+export function messagePage(title: string, message: string, status: number): Reply {
+  return page(title, `<h1>${escapeHtml(title)}</h1>\n<p>${escapeHtml(message)}</p>`, false, status);
+}
+
+const NEEDS_SCRIPT = '<noscript><p class="error">This page needs JavaScript to send the form.</p></noscript>';
+
+/** What the page of a stage asks for. */
+interface StageForm {
+  readonly title: string;
+  readonly fields: string;
+  readonly button: string;
+}
+
+const STAGE_FORMS: Readonly<Record<string, StageForm>> = {
+  'm.login.dummy': {
+    title: 'Confirm',
+    fields: '<p>The application that sent you here asks you to confirm that you want to go on.</p>',
+    button: 'Go on',
+  },
+  'm.login.password': {
+    title: 'Confirm that it is you',
+    fields: `<p>The application that sent you here wants to do something that needs your password.</p>
+<label for="user">Username</label>
+<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required>`,
+    button: 'Confirm',
+  },
+  'm.login.registration_token': {
+    title: 'Registration token',
+    fields: `<p>New accounts on this server need a token from its administrator.</p>
+<label for="token">Token</label>
+<input id="token" name="token" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64" required>`,
+    button: 'Use this token',
+  },
+};
+
+/** The fallback page of a stage (spec: "Fallback"); undefined for stages without one. */
+export function stagePage(stage: string, action: string): Reply | undefined {
+  const form = Object.hasOwn(STAGE_FORMS, stage) ? STAGE_FORMS[stage] : undefined;
+  if (form === undefined) return undefined;
+  return page(
+    form.title,
+    `<div id="ask">
+<h1>${form.title}</h1>
+${NEEDS_SCRIPT}
+<form method="post" data-action="${escapeHtml(action)}" data-tell-opener>
+${form.fields}
+<p id="error" class="error" role="alert"></p>
+<button type="submit">${form.button}</button>
+</form>
+</div>
+<div id="done" hidden>
+<h1>Thank you</h1>
+<p>You can close this window and go back to the application.</p>
+</div>`,
+    true,
+  );
+}
+
+/** The page that makes the first account. */
+export function setupPage(options: {
+  serverName: string;
+  minPasswordLength: number;
+  action: string;
+  token: string;
+}): Reply {
+  const serverName = escapeHtml(options.serverName);
+  const length = options.minPasswordLength;
+  return page(
+    'Set up your Hearth server',
+    `<div id="ask">
+<h1>Set up your Hearth server</h1>
+<p>Make the first account on <strong>${serverName}</strong>. It is yours, and it is the one that administers the server.</p>
+${NEEDS_SCRIPT}
+<form method="post" data-action="${escapeHtml(options.action)}">
+<input type="hidden" name="token" value="${escapeHtml(options.token)}">
+<label for="username">Username</label>
+<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" pattern="[A-Za-z0-9._=\\-\\/+]+" aria-describedby="username-hint" required autofocus>
+<p id="username-hint" class="hint">Others will find you as @username:${serverName}. It cannot be changed later.</p>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" aria-describedby="password-hint" required>
+<p id="password-hint" class="hint">At least ${length} characters. A few words in a row are easy to keep in mind.</p>
+<label for="confirmation">Password, once more</label>
+<input id="confirmation" name="confirmation" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" required>
+<p id="error" class="error" role="alert"></p>
+<button type="submit">Make the account</button>
+</form>
+</div>
+<div id="done" hidden>
+<h1>Your server is ready</h1>
+<p>Your account is <code data-slot="user_id"></code>.</p>
+<p>The address of your server is <code data-slot="homeserver"></code>.</p>
+<h2>Log in with Element</h2>
+<ol>
+<li>Open Element, or another Matrix client, and choose to sign in.</li>
+<li>Where it names the homeserver, choose to edit it, and enter <code data-slot="homeserver"></code>.</li>
+<li>Sign in as <code data-slot="user_id"></code> with the password you have just chosen.</li>
+</ol>
+</div>`,
+    true,
+  );
+}

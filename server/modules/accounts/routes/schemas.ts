@@ -1,0 +1,64 @@
+import Type from 'typebox';
+import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
+
+/** The `auth` object of requests that use interactive authentication; each stage reads its own keys. */
+export const auth = Type.Object({
+  type: Type.Optional(Type.String({ maxLength: 255 })),
+  session: Type.Optional(Type.String({ maxLength: 255 })),
+});
+
+/** A body of which only `auth` is looked at here. */
+export const guardedBody = Type.Object({ auth: Type.Optional(auth) });
+
+/** What `POST /register` and `POST /login` have in common. */
+const session = {
+  device_id: Type.Optional(deviceId),
+  initial_device_display_name: Type.Optional(text(4096)),
+  refresh_token: Type.Optional(Type.Boolean()),
+};
+
+export const registerBody = Type.Object({
+  ...session,
+  auth: Type.Optional(auth),
+  type: Type.Optional(Type.String()),
+  username: Type.Optional(Type.String()),
+  password: Type.Optional(Type.String()),
+  inhibit_login: Type.Optional(Type.Boolean()),
+  guest_access_token: Type.Optional(Type.String()),
+});
+
+export const guestBody = Type.Object({ initial_device_display_name: Type.Optional(text(4096)) });
+
+export const loginBody = Type.Object({
+  ...session,
+  type: Type.String(),
+  token: Type.Optional(Type.String()),
+  identifier: Type.Optional(jsonObject),
+});
+
+export const refreshBody = Type.Object({ refresh_token: Type.String() });
+
+export const passwordBody = Type.Object({
+  auth: Type.Optional(auth),
+  new_password: Type.Optional(Type.String()),
+  logout_devices: Type.Optional(Type.Boolean()),
+});
+
+export const deactivateBody = Type.Object({
+  auth: Type.Optional(auth),
+  erase: Type.Optional(Type.Boolean()),
+  id_server: Type.Optional(Type.String()),
+});
+
+export const sharedSecretBody = Type.Object({
+  nonce: Type.String(),
+  username: Type.String(),
+  password: Type.String(),
+  mac: Type.String(),
+  admin: Type.Optional(Type.Boolean()),
+  user_type: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  displayname: Type.Optional(text(256)),
+  inhibit_login: Type.Optional(Type.Boolean()),
+});
+
+export const setupBody = Type.Object({ token: Type.String(), username: Type.String(), password: Type.String() });

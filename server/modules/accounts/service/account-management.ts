@@ -1,0 +1,116 @@
+import type { RateLimit } from '../../../http/rate-limit.ts';
+import type { Reply, Requester } from '../../../http/route.ts';
+import { MatrixError, forbidden, missingParam } from '../../../matrix/errors.ts';
+import { isUserId, type UserId } from '../../../matrix/identifiers.ts';
+import type { JsonObject } from '../../../matrix/json.ts';
+import type { Database } from '../../../storage/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import type { TokenStore } from '../store/tokens.ts';
+import type { UserStore } from '../store/users.ts';
+import type { Departures } from './departures.ts';
+import { type Flow, type InteractiveAuthSessions, PASSWORD, type Proof } from './interactive-auth.ts';
+import type { Devices } from './needs.ts';
+import { checkNewPassword, type Passwords } from './passwords.ts';
+import type { PasswordSettings } from './settings.ts';
+
+/** A request that may come from someone who is logged in, or from someone who is not but knows the password. */
+export interface ManagementRequest {
+  readonly requester: Requester | undefined;
+  readonly body: JsonObject;
+  readonly ip: string;
+}
+
+/** What users do to their own accounts (spec: "Password management", "Account deactivation"). */
+export interface AccountManagement {
+  /**
+   * Changes the password after interactive authentication, whose next question the `Reply` is. Other devices are logged
+   * out unless `logout_devices` is false. Throws M_FORBIDDEN where passwords cannot be changed, M_WEAK_PASSWORD.
+   */
+  changePassword(request: ManagementRequest): Promise<Reply | undefined>;
+  /** Deactivates the account after interactive authentication, whose next question the `Reply` is. */
+  deactivate(request: ManagementRequest): Promise<Reply | undefined>;
+  /** Whether a user may change their password here. */
+  canChangePassword(userId: UserId): boolean;
+}
+
+export interface AccountManagementNeeds {
+  readonly db: Database;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly settings: PasswordSettings;
+  readonly users: UserStore;
+  readonly tokens: TokenStore;
+  readonly passwords: Passwords;
+  readonly sessions: InteractiveAuthSessions;
+  readonly departures: Departures;
+  readonly devices: Devices;
+  readonly addressLimit: RateLimit;
+  readonly flowsOf: (userId: UserId) => readonly Flow[];
+}
+
+export function createAccountManagement(needs: AccountManagementNeeds): AccountManagement {
+  const { db, clock, settings, users, tokens, passwords, sessions, departures, devices, addressLimit, flowsOf } = needs;
+  const changesWork = settings.enabled === 'yes' && settings.localDatabase;
+
+  function checkNoGuest(requester: Requester | undefined): void {
+    if (requester?.isGuest === true) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests have no password');
+  }
+
+  /** Without an access token the password says who is there; guessing it must not be cheaper than at login. */
+  function flowsFor({ requester, body, ip }: ManagementRequest): readonly Flow[] {
+    if (requester !== undefined) return flowsOf(requester.userId);
+    if (body['auth'] !== undefined) addressLimit.check(ip);
+    return settings.enabled === 'no' || !settings.localDatabase ? [] : [[PASSWORD]];
+  }
+
+  function provenUser(requester: Requester | undefined, proof: Proof & { done: true }): UserId {
+    if (requester !== undefined) return requester.userId;
+    const userId = proof.completed[PASSWORD];
+    if (typeof userId !== 'string' || !isUserId(userId)) throw forbidden('It is not known whose account that is');
+    return userId;
+  }
+
+  return {
+    canChangePassword: (userId) => changesWork && users.find(userId)?.hasPassword === true,
+
+    changePassword: async (request) => {
+      const { requester, ip } = request;
+      if (!changesWork) throw forbidden('Passwords cannot be changed on this server');
+      checkNoGuest(requester);
+      const attempt = sessions.open({
+        operation: 'change password',
+        userId: requester?.userId,
+        body: request.body,
+        secrets: ['new_password'],
+      });
+      const kept = attempt.kept?.['password_hash'];
+      let hash: string;
+      if (typeof kept === 'string') hash = kept;
+      else if (attempt.body['new_password'] === undefined) throw missingParam('The key new_password is missing');
+      else hash = await passwords.hash(checkNewPassword(attempt.body['new_password'], settings.policy));
+      const proof = await attempt.prove({ flows: flowsFor(request), ip, kept: { password_hash: hash } });
+      if (!proof.done) return proof.reply;
+      const userId = provenUser(requester, proof);
+      db.write((tx) => {
+        users.setPasswordHash(tx, userId, hash);
+        if (attempt.body['logout_devices'] !== false) devices.removeAll(tx, userId, requester?.deviceId);
+        if (requester?.tokenId !== undefined) tokens.validated(tx, requester.tokenId, clock.now());
+      });
+      return undefined;
+    },
+
+    deactivate: async (request) => {
+      const { requester, ip } = request;
+      checkNoGuest(requester);
+      const attempt = sessions.open({ operation: 'deactivate', userId: requester?.userId, body: request.body });
+      const erase = attempt.body['erase'] === true;
+      if (requester?.appserviceId !== undefined) {
+        departures.deactivate(requester.userId, { erase });
+        return undefined;
+      }
+      const proof = await attempt.prove({ flows: flowsFor(request), ip });
+      if (!proof.done) return proof.reply;
+      departures.deactivate(provenUser(requester, proof), { erase });
+      return undefined;
+    },
+  };
+}

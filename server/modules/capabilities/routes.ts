@@ -1,0 +1,54 @@
+import { route, type Route } from '../../http/route.ts';
+import { notFound } from '../../matrix/errors.ts';
+import { type CapabilitiesNeeds, describeCapabilities, describeSupport, SPEC_VERSIONS } from './service.ts';
+
+/** What clients and servers ask before anything else. */
+export function discoveryRoutes({ facts, settings, unstableFeatures }: CapabilitiesNeeds): Route[] {
+  const support = describeSupport(settings.adminContact);
+  return [
+    route({
+      method: 'GET',
+      path: '/_matrix/client/versions',
+      // The same for everybody, so a token is not even looked at: clients with an expired one ask, too.
+      auth: 'none',
+      handle: () => ({ versions: SPEC_VERSIONS, unstable_features: unstableFeatures }),
+    }),
+    route({
+      method: 'GET',
+      path: '/_matrix/client/v3/capabilities',
+      auth: 'user',
+      guests: true,
+      handle: ({ requester }) => ({ capabilities: describeCapabilities(facts, requester) }),
+    }),
+    route({
+      method: 'GET',
+      path: '/.well-known/matrix/client',
+      auth: 'none',
+      resource: 'client',
+      handle: () => {
+        if (settings.wellKnownClient === undefined) throw notFound('This server does not say where clients find it');
+        return settings.wellKnownClient;
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/.well-known/matrix/server',
+      auth: 'none',
+      resource: 'client',
+      handle: () => {
+        if (settings.federationAddress === undefined) throw notFound('This server delegates to no other address');
+        return { 'm.server': settings.federationAddress };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/.well-known/matrix/support',
+      auth: 'none',
+      resource: 'client',
+      handle: () => {
+        if (support === undefined) throw notFound('This server names nobody to turn to');
+        return support;
+      },
+    }),
+  ];
+}

@@ -1,0 +1,95 @@
+import { tooLarge } from '../../matrix/errors.ts';
+import {
+  type DeviceId,
+  isDeviceId,
+  isUserId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '../../matrix/identifiers.ts';
+import type { JsonObject } from '../../matrix/json.ts';
+import type { Database, WriteTx } from '../../storage/types.ts';
+import type { Clock } from '../../util/clock.ts';
+import type { ToDeviceMessage, ToDeviceStore } from './store.ts';
+
+/** As large as an event may be: it has to fit into an EDU to another server. */
+const MAX_CONTENT_BYTES = 65_536;
+/** A client that repeats a request does so within minutes; a day is generous. */
+const TRANSACTION_LIFETIME_MS = 24 * 3_600_000;
+const EXPIRY_INTERVAL_MS = 3_600_000;
+
+/** User → device (or `*`) → content. */
+export type Messages = Readonly<Record<UserId, Readonly<Record<string, JsonObject>>>>;
+
+/** Takes messages for users of other servers; in the same write, so that none is lost. */
+export interface ToDeviceSender {
+  send(tx: WriteTx, message: { sender: UserId; type: string; messages: Messages }): void;
+}
+
+export interface ToDeviceNeeds {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly serverName: ServerName;
+  readonly devices: { listDeviceIds(userId: UserId): readonly DeviceId[] };
+  readonly sender?: ToDeviceSender;
+}
+
+export interface ToDevice {
+  /**
+   * Sends to devices, once for each transaction of the sending device.
+   * @throws MatrixError M_TOO_LARGE if one of the messages is
+   */
+  send(request: { sender: UserId; deviceId: DeviceId; transactionId: string; type: string; messages: Messages }): void;
+  /** Leaves a message for devices of one local user; unknown devices are passed over. */
+  deliver(tx: WriteTx, userId: UserId, target: string, message: ToDeviceMessage): void;
+}
+
+export function toDeviceService({
+  db,
+  clock,
+  serverName,
+  devices,
+  sender,
+  store,
+}: ToDeviceNeeds & { store: ToDeviceStore }): ToDevice {
+  let nextExpiry = 0;
+
+  function expireTransactions(tx: WriteTx): void {
+    if (clock.now() < nextExpiry) return;
+    nextExpiry = clock.now() + EXPIRY_INTERVAL_MS;
+    store.removeTransactionsBefore(tx, clock.now() - TRANSACTION_LIFETIME_MS);
+  }
+
+  function deliver(tx: WriteTx, userId: UserId, target: string, message: ToDeviceMessage): void {
+    const known = devices.listDeviceIds(userId);
+    const wanted = target === '*' ? known : known.filter((device) => device === target);
+    for (const device of wanted) store.insert(tx, userId, device, message);
+  }
+
+  return {
+    deliver,
+    send: ({ sender: from, deviceId, transactionId, type, messages }) => {
+      for (const content of Object.values(messages).flatMap((byDevice) => Object.values(byDevice))) {
+        if (Buffer.byteLength(JSON.stringify(content)) > MAX_CONTENT_BYTES) {
+          throw tooLarge(`A message to a device has at most ${MAX_CONTENT_BYTES} bytes`);
+        }
+      }
+      db.write((tx) => {
+        if (!store.insertTransaction(tx, from, deviceId, transactionId, clock.now())) return;
+        expireTransactions(tx);
+        const remote = new Map<UserId, Readonly<Record<string, JsonObject>>>();
+        for (const [userId, byDevice] of Object.entries(messages)) {
+          if (!isUserId(userId)) continue;
+          if (serverNameOf(userId) !== serverName) {
+            remote.set(userId, byDevice);
+            continue;
+          }
+          for (const [target, content] of Object.entries(byDevice)) {
+            if (isDeviceId(target)) deliver(tx, userId, target, { sender: from, type, content });
+          }
+        }
+        if (remote.size > 0) sender?.send(tx, { sender: from, type, messages: Object.fromEntries(remote) });
+      });
+    },
+  };
+}

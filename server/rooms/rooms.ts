@@ -1,0 +1,88 @@
+import type { ServerName, UserId } from '../matrix/identifiers.ts';
+import type { SigningKey } from '../matrix/signing.ts';
+import type { Database } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import type { Logger } from '../util/log.ts';
+import { type Random, systemRandom } from '../util/random.ts';
+import { EventStore } from './event-store.ts';
+import { RoomHeads } from './extremities.ts';
+import { Gatherer } from './gather.ts';
+import { Members } from './membership.ts';
+import { Persister } from './persist.ts';
+import { Redactions } from './redactions.ts';
+import { StateResolver } from './resolution.ts';
+import { Sender } from './send.ts';
+import { StateGroups } from './state-groups.ts';
+import { eventReader, States } from './state-reader.ts';
+import { RoomTimeline } from './timeline.ts';
+import { SendTransactions } from './transactions.ts';
+import type {
+  EventReader,
+  EventSender,
+  MembershipReader,
+  MembershipWriter,
+  Projection,
+  StateReader,
+  Timeline,
+  Visibility,
+} from './types.ts';
+import { RoomVisibility } from './visibility.ts';
+
+export { migrations } from './schema.ts';
+
+/** The rooms of this server: one object for each thing others may ask of them. */
+export interface Rooms {
+  readonly events: EventReader;
+  readonly state: StateReader;
+  readonly members: MembershipReader & MembershipWriter;
+  readonly timeline: Timeline;
+  readonly visibility: Visibility;
+  readonly sender: EventSender;
+}
+
+export interface RoomsOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly random?: Random;
+  readonly log: Logger;
+  readonly serverName: ServerName;
+  /** Events of this server are signed with it. */
+  readonly signingKey: SigningKey;
+  /** Run in this order inside the write that stores an event. */
+  readonly projections: readonly Projection[];
+  /** Whether a user had their account erased; nobody, unless told. */
+  readonly isErased?: (userId: UserId) => boolean;
+}
+
+/** Puts the rooms together. The tables of `migrations` must be there. */
+export function createRooms(options: RoomsOptions): Rooms {
+  const { db, clock, random = systemRandom, serverName, signingKey, projections } = options;
+  const heads = new RoomHeads(db);
+  const events = new EventStore(db, heads);
+  const groups = new StateGroups({ db, random });
+  const members = new Members({ db, serverName, heads, events });
+  const resolver = new StateResolver({ db, groups, events });
+  const redactions = new Redactions({ db, events, groups });
+  const gatherer = new Gatherer({ events, groups, resolver });
+  const persister = new Persister({ clock, heads, events, groups, members, redactions, resolver, projections });
+  const transactions = new SendTransactions({ db, clock });
+  return {
+    events: eventReader({ heads, events }),
+    state: new States({ heads, events, groups }),
+    members,
+    timeline: new RoomTimeline({ db, heads, events }),
+    visibility: new RoomVisibility({ heads, events, groups, members, isErased: options.isErased ?? (() => false) }),
+    sender: new Sender({
+      db,
+      clock,
+      random,
+      serverName,
+      signingKey,
+      heads,
+      events,
+      gatherer,
+      persister,
+      transactions,
+    }),
+  };
+}

@@ -1,0 +1,132 @@
+import Type from 'typebox';
+import type { Requester, Route } from '../http/route.ts';
+import { route } from '../http/route.ts';
+import type { UserId } from '../matrix/identifiers.ts';
+import type { JsonObject } from '../matrix/json.ts';
+import { STREAM_START, type StreamPosition } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import { type Answer, type AssembleNeeds, assemble } from './assemble.ts';
+import type { SyncFilter } from './filter.ts';
+import type { Filters } from './filter-routes.ts';
+import { Deadline, type Notifier } from './notifier.ts';
+import type { StateSection } from './room-sections.ts';
+import type { SyncTokens } from './token.ts';
+import { computeWindow, type ComputedWindow, type WindowNeeds } from './window.ts';
+
+/** Who keeps presence hears from here that a user's client is there. */
+export interface SyncPresence {
+  setFromSync(userId: UserId, state: 'online' | 'unavailable' | 'offline'): void;
+}
+
+export interface SyncRouteNeeds {
+  readonly clock: Clock;
+  readonly windows: WindowNeeds;
+  readonly answers: AssembleNeeds;
+  readonly filters: Pick<Filters, 'resolve'>;
+  readonly tokens: SyncTokens;
+  readonly notifier: Notifier;
+  readonly presence: SyncPresence | undefined;
+}
+
+const syncQuery = Type.Object({
+  filter: Type.Optional(Type.String()),
+  since: Type.Optional(Type.String()),
+  full_state: Type.Optional(Type.Boolean()),
+  set_presence: Type.Optional(
+    Type.Union([Type.Literal('offline'), Type.Literal('online'), Type.Literal('unavailable')]),
+  ),
+  timeout: Type.Optional(Type.Integer({ minimum: 0 })),
+  use_state_after: Type.Optional(Type.Boolean()),
+  'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
+});
+
+/** GET /sync (spec: client-server API, "Syncing"). */
+export function syncRoute(needs: SyncRouteNeeds): Route {
+  const initialAnswers = new Map<string, Promise<JsonObject>>();
+
+  return route({
+    method: 'GET',
+    path: '/_matrix/client/v3/sync',
+    auth: 'user',
+    guests: true,
+    query: syncQuery,
+    handle: ({ requester, query, signal }) => {
+      const since = query.since === undefined ? STREAM_START : needs.tokens.parse(query.since);
+      const filter = needs.filters.resolve(requester.userId, query.filter);
+      const stateSection = sectionFor(query.use_state_after, query['org.matrix.msc4222.use_state_after']);
+      needs.presence?.setFromSync(requester.userId, query.set_presence ?? 'online');
+      const request = { requester, since, filter, fullState: query.full_state ?? false, stateSection };
+      if (since !== STREAM_START) return longPoll(needs, request, query.timeout ?? 0, signal);
+      // A client that gives up on a slow first answer asks again, and again: the work is done once.
+      return shareInFlight(
+        initialAnswers,
+        JSON.stringify([requester.userId, requester.deviceId, query.filter, stateSection]),
+        async () => (await answerOnce(needs, request)).answer.body,
+      );
+    },
+  });
+}
+
+interface SyncRequest {
+  readonly requester: Requester;
+  readonly since: StreamPosition;
+  readonly filter: SyncFilter;
+  readonly fullState: boolean;
+  readonly stateSection: StateSection;
+}
+
+async function longPoll(
+  needs: SyncRouteNeeds,
+  request: SyncRequest,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<JsonObject> {
+  const deadline = new Deadline(needs.clock, timeoutMs);
+  let acknowledged = false;
+  let keyCounts: string | undefined;
+  for (;;) {
+    const { answer, window } = await answerOnce(needs, request, acknowledged);
+    acknowledged = true;
+    keyCounts ??= answer.keyCounts;
+    const news = !answer.empty || keyCounts !== answer.keyCounts || request.fullState;
+    if (news || deadline.remaining() === 0) return answer.body;
+    const interest = { keys: waitKeys(request.requester), rooms: window.allJoined };
+    const woken = await needs.notifier.wait(interest, window.now, deadline, signal);
+    if (woken !== 'changed') return answer.body;
+  }
+}
+
+async function answerOnce(
+  needs: SyncRouteNeeds,
+  request: SyncRequest,
+  acknowledged = false,
+): Promise<{ answer: Answer; window: ComputedWindow }> {
+  const window = computeWindow(needs.windows, request);
+  if (!acknowledged) {
+    // The client came back with this token, so it has what that answer held.
+    for (const contribution of needs.answers.contributions()) contribution.acknowledge?.(window);
+  }
+  return { answer: await assemble(needs.answers, window, request.stateSection), window };
+}
+
+/** The keys, besides those of rooms, that wake a request of this device. */
+export function waitKeys({ userId, deviceId }: Pick<Requester, 'userId' | 'deviceId'>): string[] {
+  return deviceId === undefined ? [`user:${userId}`] : [`user:${userId}`, `device:${userId}/${deviceId}`];
+}
+
+function sectionFor(stable: boolean | undefined, unstable: boolean | undefined): StateSection {
+  if (stable === true) return 'state_after';
+  return unstable === true ? 'org.matrix.msc4222.state_after' : 'state';
+}
+
+function shareInFlight<Result>(
+  inFlight: Map<string, Promise<Result>>,
+  key: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const known = inFlight.get(key);
+  if (known !== undefined) return known;
+  const made = work().finally(() => inFlight.delete(key));
+  inFlight.set(key, made);
+  return made;
+}

@@ -1,0 +1,119 @@
+import type { Route } from '../http/route.ts';
+import type { RoomId, UserId } from '../matrix/identifiers.ts';
+import type { EventReader, EventSender, MembershipReader, StateReader, Timeline, Visibility } from '../rooms/types.ts';
+import type { Database } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import type { AssembleNeeds } from './assemble.ts';
+import { clientEvents, type ClientEventFormatter } from './client-event.ts';
+import type { RelatedEvents } from './filter-match.ts';
+import { filters, type Filters } from './filter-routes.ts';
+import { FilterStore } from './filter-store.ts';
+import { JoinedRooms } from './joined-rooms.ts';
+import { LazyMembers } from './lazy-members.ts';
+import { Notifier } from './notifier.ts';
+import { oldSyncRoutes, type PublishedRooms } from './old-sync.ts';
+import { type SyncPresence, syncRoute } from './routes.ts';
+import { RoomSummaries } from './summary.ts';
+import { type SyncTokens, syncTokens } from './token.ts';
+import type { EventDecoration, SyncContribution } from './types.ts';
+import type { WindowNeeds } from './window.ts';
+
+export interface SyncNeeds {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly events: EventReader;
+  readonly state: StateReader;
+  readonly members: MembershipReader;
+  readonly timeline: Timeline;
+  readonly visibility: Visibility;
+  readonly sender: Pick<EventSender, 'findTransactionId'>;
+  /** Asked at each request: modules that need the formatter are made after it. */
+  readonly contributions: () => readonly SyncContribution[];
+  readonly decorations: () => readonly EventDecoration[];
+  readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
+  /** Hears which users' clients are there. */
+  readonly presence?: SyncPresence;
+  /** Answers `related_by_senders` and `related_by_rel_types`; without it they let nothing through. */
+  readonly related?: RelatedEvents;
+  /** For the `visibility` of rooms in the deprecated operations. */
+  readonly published?: PublishedRooms;
+  /** The most events per room and answer (`filter_timeline_limit`); undefined for no limit. */
+  readonly filterTimelineLimit?: number | undefined;
+  /** Rooms left out of every answer (`exclude_rooms_from_sync`). */
+  readonly excludedRooms?: ReadonlySet<RoomId>;
+}
+
+/** What the rest of the server has of /sync. */
+export interface Sync {
+  /** /sync, filters, and the deprecated operations. */
+  readonly routes: readonly Route[];
+  readonly notifier: Notifier;
+  readonly formatter: ClientEventFormatter;
+  readonly tokens: SyncTokens;
+  /** Reads the `filter` parameter of a request. */
+  readonly filters: Pick<Filters, 'resolve'>;
+  /** Which members each device has been sent: for other operations that load them lazily. */
+  readonly lazyMembers: LazyMembers;
+  /** Lets every waiting request go with what it has. */
+  stop(): void;
+}
+
+/** Makes /sync and what belongs to it. Its tables are made by `syncMigrations`. */
+export function createSync(needs: SyncNeeds): Sync {
+  const { db, clock, events, state, members, timeline, visibility, contributions } = needs;
+  const excluded = needs.excludedRooms ?? new Set<RoomId>();
+  const formatter = clientEvents(needs);
+  const tokens = syncTokens({ db });
+  const notifier = new Notifier({ db, clock });
+  const lazyMembers = new LazyMembers();
+  const timelineLimit = needs.filterTimelineLimit;
+  const filtering = filters({ db, store: new FilterStore(db), timelineLimit });
+  const windows: WindowNeeds = {
+    db,
+    events,
+    state,
+    members,
+    timeline,
+    joinedRooms: new JoinedRooms({ db, members, excluded }),
+    ignoredUsers: needs.ignoredUsers,
+    excluded,
+  };
+  const timelines = { timeline, visibility, related: needs.related };
+  const answers: AssembleNeeds = {
+    ...timelines,
+    clock,
+    tokens,
+    contributions,
+    events,
+    state,
+    members,
+    formatter,
+    lazyMembers,
+    summaries: new RoomSummaries({ db, members, events, state }),
+  };
+  const sync = syncRoute({ clock, windows, answers, filters: filtering, tokens, notifier, presence: needs.presence });
+  const old = oldSyncRoutes({
+    clock,
+    windows,
+    timelines,
+    events,
+    state,
+    members,
+    visibility,
+    formatter,
+    contributions,
+    tokens,
+    notifier,
+    published: needs.published,
+    timelineLimit,
+  });
+  return {
+    routes: [sync, ...filtering.routes, ...old],
+    notifier,
+    formatter,
+    tokens,
+    filters: filtering,
+    lazyMembers,
+    stop: () => notifier.stop(),
+  };
+}
