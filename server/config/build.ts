@@ -147,16 +147,11 @@ function buildBaseUrl(source: Source, serverName: ServerName): string {
 
 function buildTls(source: Source): Config['tls'] {
   const { tls_certificate_path: certificatePath, tls_private_key_path: privateKeyPath } = source.values;
-  const names = ['tls_certificate_path', 'tls_private_key_path'] as const;
-  if (certificatePath === undefined && privateKeyPath === undefined) return undefined;
-  if (certificatePath === undefined || privateKeyPath === undefined) {
-    source.refuse([...names], 'tls_certificate_path and tls_private_key_path are only of use together');
-    return undefined;
-  }
+  if (certificatePath === undefined || privateKeyPath === undefined) return undefined;
   // A certificate may be configured before it is there, as long as nothing is served with it.
   if (source.values.listeners?.some(({ tls }) => tls) === true) {
-    checkReadable(source, names[0], certificatePath);
-    checkReadable(source, names[1], privateKeyPath);
+    checkReadable(source, 'tls_certificate_path', certificatePath);
+    checkReadable(source, 'tls_private_key_path', privateKeyPath);
   }
   return { certificatePath, privateKeyPath };
 }

@@ -3,7 +3,7 @@ import { createServer as createPlainServer, STATUS_CODES, type RequestListener, 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { connect, isIPv6, type AddressInfo, type Socket } from 'node:net';
 
-import type { Clock } from '../util/clock.ts';
+import { systemClock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import type { Resource } from './route.ts';
 
@@ -191,9 +191,10 @@ export class Listener {
   }
 
   /** Accepts nothing new, lets replies under way finish for `graceMs`, then closes what is left. */
-  async stop(graceMs: number, clock: Clock): Promise<void> {
+  async stop(graceMs: number): Promise<void> {
     const closing = this.#servers.map((server) => close(server));
-    const timer = clock.after(graceMs, () => this.#destroy());
+    // By the machine's own clock, as sockets do all else: a stop must end even where time stands still for the rest.
+    const timer = systemClock.after(graceMs, () => this.#destroy());
     await Promise.all(closing);
     timer.cancel();
     this.#servers.length = 0;

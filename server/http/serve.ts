@@ -267,6 +267,7 @@ class ListenerService {
         return;
       }
       socket.setTimeout(WRITE_STALL_MS);
+      payload.once('error', (error) => this.#streamFailed(exchange, error));
       ctx.body = payload;
       return;
     }
@@ -277,11 +278,18 @@ class ListenerService {
     }
   }
 
+  #streamFailed(exchange: Exchange, error: Error): void {
+    // The client left, which ends the stream with this error: nothing of ours is broken.
+    if ('code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return;
+    const about = { requestId: exchange.id, method: exchange.method, path: this.#pathForLog(exchange) };
+    this.#needs.log.error({ ...about, error: describe(error) }, 'reply broke off');
+  }
+
   #finish(exchange: Exchange): void {
     const { req, res, socket, match } = exchange;
     const aborted = !res.writableFinished;
     this.#needs.inFlight.delete(exchange);
-    exchange.bodyStream?.destroy();
+    exchange.bodyStream?.destroy(aborted ? new ClientGoneError() : undefined);
     if (aborted) exchange.abort(new ClientGoneError());
     else discardRest(req, this.#needs.clock);
     this.#needs.finished({

@@ -29,6 +29,8 @@ export interface HttpServerOptions {
   /** A limit over all routes; routes with limits of their own use `RateLimit` themselves. */
   readonly rateLimiter?: RequestLimiter;
   readonly metrics?: HttpMetrics;
+  /** How long `stop` lets replies finish, in milliseconds; 3 s unless said. */
+  readonly stopGraceMs?: number;
 }
 
 /** The HTTP side of the server. */
@@ -36,8 +38,8 @@ export interface HttpServer {
   /** Opens every listener, or none and throws `ListenError` with a message for the administrator. */
   start(): Promise<{ addresses: readonly ListeningAddress[] }>;
   /**
-   * Accepts no more, aborts the `signal` of requests under way, gives their replies 3 s and then closes what is left.
-   * Resolves when every connection is closed.
+   * Accepts no more, aborts the `signal` of requests under way, gives their replies `stopGraceMs` and then closes what is
+   * left. Resolves when every connection is closed.
    */
   stop(): Promise<void>;
   /** Where it listens; empty before `start` and after `stop`. */
@@ -85,7 +87,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
           started.push(listener);
         }
       } catch (error) {
-        await Promise.all(started.map((listener) => listener.stop(0, clock)));
+        await Promise.all(started.map((listener) => listener.stop(0)));
         throw error;
       }
       return { addresses: listeners.flatMap((listener) => listener.addresses) };
@@ -93,7 +95,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     stop: async () => {
       stopping = true;
       const reason = new StoppingError();
-      const stopped = listeners.map((listener) => listener.stop(STOP_GRACE_MS, clock));
+      const stopped = listeners.map((listener) => listener.stop(options.stopGraceMs ?? STOP_GRACE_MS));
       for (const exchange of inFlight) exchange.abort(reason);
       await Promise.all(stopped);
     },

@@ -1,5 +1,5 @@
 import { authEventKeys, type Authorisable } from '../matrix/auth-rules/auth-events.ts';
-import type { AuthState } from '../matrix/auth-rules/auth-state.ts';
+import { type AuthState, createEventIdOf } from '../matrix/auth-rules/auth-state.ts';
 import { splitStateKey, type RoomEvent } from '../matrix/events/event.ts';
 import type { EventId } from '../matrix/identifiers.ts';
 import type { WriteTx } from '../storage/types.ts';
@@ -12,6 +12,8 @@ import { EMPTY_STATE, type StateGroupId, type StateGroups } from './state-groups
 export interface Gathered {
   readonly authEvents: readonly StoredEvent[];
   readonly missingAuthEvents: readonly EventId[];
+  /** The create event that the room ID names, in room versions in which it does. */
+  readonly create: StoredEvent | undefined;
   /** Those whose state we know. */
   readonly prevEvents: readonly StoredEvent[];
   readonly missingPrevEvents: readonly EventId[];
@@ -38,6 +40,9 @@ export class Gatherer {
       if (found === undefined) missingAuthEvents.push(id);
       else authEvents.push(found);
     }
+    const createId = event.version.roomIdIsCreateHash ? createEventIdOf(event.roomId) : undefined;
+    const create = createId === undefined ? undefined : this.#events.find(createId);
+    if (create === undefined && createId !== undefined && createId !== event.eventId) missingAuthEvents.push(createId);
     const prevEvents: StoredEvent[] = [];
     const missingPrevEvents: EventId[] = [];
     for (const id of new Set(event.prevEvents)) {
@@ -45,7 +50,7 @@ export class Gatherer {
       if (found === undefined || found.outlier) missingPrevEvents.push(id);
       else prevEvents.push(found);
     }
-    return { authEvents, missingAuthEvents, prevEvents, missingPrevEvents };
+    return { authEvents, missingAuthEvents, create, prevEvents, missingPrevEvents };
   }
 
   /** The state before an event with these predecessors. */
@@ -70,6 +75,10 @@ export class Gatherer {
       if (found !== undefined) selected.push(found);
     }
     return selected;
+  }
+
+  isRejected(id: EventId): boolean {
+    return this.#events.find(id)?.verdict === 'rejected';
   }
 
   /** A stored state as the auth rules look at it. */

@@ -9,8 +9,11 @@ export interface Case {
   readonly event: RoomEvent;
   /** The events that `event.authEvents` names, as far as they exist. */
   readonly authEvents: readonly RoomEvent[];
-  isRejected(id: EventId): boolean;
-  readonly stateBefore: AuthState;
+  /** The room's create event, for room versions in which auth events do not list it. */
+  readonly create: RoomEvent | undefined;
+  readonly isRejected: (id: EventId) => boolean;
+  /** Undefined for an outlier: nothing is known but what it rests upon. */
+  readonly stateBefore: AuthState | undefined;
   /** The room's current state; undefined where it is the state before the event, or the event is no news. */
   readonly currentState: AuthState | undefined;
 }
@@ -23,13 +26,12 @@ export type Judgement =
  * The judge's verdict on an event whose format, signatures and hashes are right: checks 4 to 6 of "Checks performed on
  * receipt of a PDU" (server-server API). Pure.
  */
-export function judge({ event, authEvents, isRejected, stateBefore, currentState }: Case): Judgement {
-  const create = event.version.roomIdIsCreateHash ? stateBefore.find('m.room.create', '') : undefined;
+export function judge({ event, authEvents, create, isRejected, stateBefore, currentState }: Case): Judgement {
   // 4: by its auth events
   const list = checkAuthEvents(event, authEvents, { isRejected, create });
   if (!list.allowed) return { verdict: 'rejected', reason: list.reason };
   // What auth events and state before agree on need not be checked twice.
-  if (!isSelectedFrom(event, authEvents, stateBefore)) {
+  if (stateBefore === undefined || !isSelectedFrom(event, authEvents, stateBefore)) {
     const byAuthEvents = checkAuthRules(
       event,
       authStateOf(create === undefined ? authEvents : [...authEvents, create]),
@@ -37,8 +39,10 @@ export function judge({ event, authEvents, isRejected, stateBefore, currentState
     if (!byAuthEvents.allowed) return { verdict: 'rejected', reason: byAuthEvents.reason };
   }
   // 5: by the state before it
-  const byState = checkAuthRules(event, stateBefore);
-  if (!byState.allowed) return { verdict: 'rejected', reason: byState.reason };
+  if (stateBefore !== undefined) {
+    const byState = checkAuthRules(event, stateBefore);
+    if (!byState.allowed) return { verdict: 'rejected', reason: byState.reason };
+  }
   // 6: by the current state
   if (currentState !== undefined) {
     const byCurrent = checkAuthRules(event, currentState);

@@ -57,7 +57,15 @@ interface Crowd {
   readonly localJoined: Set<UserId>;
 }
 
-const CODES: Readonly<Record<Membership, number>> = { join: 1, invite: 2, knock: 3, leave: 4, ban: 5 };
+/** How memberships are written in the database. */
+export const MEMBERSHIP_CODES: Readonly<Record<Membership, number>> = {
+  join: 1,
+  invite: 2,
+  knock: 3,
+  leave: 4,
+  ban: 5,
+};
+const CODES = MEMBERSHIP_CODES;
 const MEMBERSHIPS = new Map<number, Membership>([
   [1, 'join'],
   [2, 'invite'],

@@ -34,15 +34,21 @@ export class StateResolver {
     this.#listCiting = db.prepareRead('SELECT event_nid FROM auth_edges WHERE auth_nid = ?');
   }
 
-  /** The one state that follows from several (rooms/v1, v2, v12: "State resolution"). */
+  /** The one state that follows from several (rooms/v1, v2, v12: "State resolution"); stored if it is a new one. */
   resolve(tx: WriteTx, version: RoomVersion, states: readonly StateGroupId[]): StateGroupId {
+    const { base, changes } = this.plan(version, states);
+    return changes.length === 0 ? base : this.#groups.change(tx, base, changes);
+  }
+
+  /** The same as one of the states and what is to be changed in it, some of which may be so already. */
+  plan(version: RoomVersion, states: readonly StateGroupId[]): { base: StateGroupId; changes: readonly StateChange[] } {
     const distinct = [...new Set(states)].sort((a, b) => b - a);
     const [base, ...others] = distinct;
     if (base === undefined) throw new Error('there is no state to resolve');
-    if (others.length === 0) return base;
+    if (others.length === 0) return { base, changes: [] };
 
     const conflictKeys = this.#conflictKeys(base, others);
-    if (conflictKeys.size === 0) return base;
+    if (conflictKeys.size === 0) return { base, changes: [] };
     const conflicted = distinct.map((state) => this.#holders(state, conflictKeys));
     const difference = this.#authChainDifference(base, conflictKeys, conflicted);
     const all = new Set(conflicted.flatMap((holders) => [...holders]));
@@ -68,7 +74,7 @@ export class StateResolver {
       const id = resolved.get(key);
       changes.push({ ...splitStateKey(key), eventNid: id === undefined ? undefined : this.#events.findNid(id) });
     }
-    return this.#groups.change(tx, base, changes);
+    return { base, changes };
   }
 
   #conflictKeys(base: StateGroupId, others: readonly StateGroupId[]): Set<StateKey> {

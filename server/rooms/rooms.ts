@@ -4,9 +4,11 @@ import type { Database } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import { type Random, systemRandom } from '../util/random.ts';
+import { checkRooms } from './consistency.ts';
 import { EventStore } from './event-store.ts';
 import { RoomHeads } from './extremities.ts';
 import { Gatherer } from './gather.ts';
+import { type CheckSignatures, Inbox } from './inbox.ts';
 import { Members } from './membership.ts';
 import { Persister } from './persist.ts';
 import { Redactions } from './redactions.ts';
@@ -38,6 +40,10 @@ export interface Rooms {
   readonly timeline: Timeline;
   readonly visibility: Visibility;
   readonly sender: EventSender;
+  /** Where events of other servers enter. */
+  readonly inbox: Pick<Inbox, 'accept'>;
+  /** What is wrong with the stored rooms, a sentence each; empty if all is well. Reads everything. */
+  checkConsistency(): string[];
 }
 
 export interface RoomsOptions {
@@ -52,11 +58,13 @@ export interface RoomsOptions {
   readonly projections: readonly Projection[];
   /** Whether a user had their account erased; nobody, unless told. */
   readonly isErased?: (userId: UserId) => boolean;
+  /** Checks the signatures of events of other servers; without it, none of them is taken. */
+  readonly checkSignatures?: CheckSignatures;
 }
 
 /** Puts the rooms together. The tables of `migrations` must be there. */
 export function createRooms(options: RoomsOptions): Rooms {
-  const { db, clock, random = systemRandom, serverName, signingKey, projections } = options;
+  const { db, clock, random = systemRandom, log, serverName, signingKey, projections } = options;
   const heads = new RoomHeads(db);
   const events = new EventStore(db, heads);
   const groups = new StateGroups({ db, random });
@@ -84,5 +92,17 @@ export function createRooms(options: RoomsOptions): Rooms {
       persister,
       transactions,
     }),
+    inbox: new Inbox({
+      db,
+      log,
+      heads,
+      events,
+      groups,
+      gatherer,
+      resolver,
+      persister,
+      checkSignatures: options.checkSignatures ?? (() => false),
+    }),
+    checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
   };
 }

@@ -152,13 +152,14 @@ export class Sender implements EventSender {
 
   /** The rest of the road, the same for all events. @throws MatrixError M_FORBIDDEN where the judge refuses. */
   #accept(tx: WriteTx, head: RoomHead, event: RoomEvent): StoredEvent {
-    const { events, gatherer, persister } = this.#parts;
-    const { authEvents, prevEvents } = gatherer.gather(event);
+    const { gatherer, persister } = this.#parts;
+    const { authEvents, create, prevEvents } = gatherer.gather(event);
     const stateBefore = gatherer.stateBefore(tx, head, prevEvents);
     const judgement = judge({
       event,
       authEvents,
-      isRejected: (id) => events.find(id)?.verdict === 'rejected',
+      create,
+      isRejected: (id) => gatherer.isRejected(id),
       stateBefore: gatherer.authState(stateBefore),
       currentState: stateBefore === head.current ? undefined : gatherer.authState(head.current),
     });

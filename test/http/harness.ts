@@ -80,6 +80,7 @@ export async function serve(
     db: { committed: async () => {} },
     log,
     clock: systemClock,
+    stopGraceMs: 200,
     authenticator: tokens({ ann: { kind: 'ok', requester: requester('@ann:home') } }),
     ...options,
   });

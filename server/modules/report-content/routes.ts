@@ -20,7 +20,7 @@ export interface ReportNeeds {
   readonly events: Pick<EventReader, 'findRoom' | 'findEvent'>;
   readonly rooms: Pick<MembershipReader, 'isJoined'>;
   readonly visibility: Pick<Visibility, 'canSee'>;
-  readonly users: { isKnown(userId: UserId): boolean };
+  readonly users: { exists(userId: UserId): boolean };
   /** rc_reports */
   readonly limit: RateLimit;
 }
@@ -83,7 +83,7 @@ export function reportRoutes(needs: ReportNeeds & { store: ReportStore }): Route
       body: Type.Object({ reason }),
       handle: ({ requester, params, body }) => {
         limit.checkFor(requester, requester.userId);
-        if (!users.isKnown(params.userId)) throw notFound('The user was not found');
+        if (!users.exists(params.userId)) throw notFound('The user was not found');
         return file({ kind: 'user', reporter: requester.userId, userId: params.userId, reason: body.reason });
       },
     }),

@@ -1,0 +1,189 @@
+/**
+ * Puts the server together: plain constructor calls, lowest layer first. The one file that knows every part. Where two
+ * parts need each other, the later one is reached through a function that is called once both are there.
+ */
+import type { Config } from './config/types.ts';
+import { RateLimit } from './http/rate-limit.ts';
+import type { Route } from './http/route.ts';
+import type { SigningKey } from './matrix/signing.ts';
+import type { Module } from './module.ts';
+import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
+import { accounts, type AccountsModule, migrations as accountsMigrations } from './modules/accounts/index.ts';
+import { capabilities } from './modules/capabilities/index.ts';
+import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
+import { mutualRooms } from './modules/mutual-rooms/index.ts';
+import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
+import { reportContent, migrations as reportMigrations } from './modules/report-content/index.ts';
+import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
+import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
+import { typingNotifications } from './modules/typing-notifications/index.ts';
+import { createRooms, migrations as roomMigrations, type Rooms } from './rooms/rooms.ts';
+import type { Projection } from './rooms/types.ts';
+import { accountLimits, accountsSettings, capabilityFacts, discoverySettings } from './settings.ts';
+import type { Database, Follower, MigrationSet } from './storage/types.ts';
+import { createSync, type Sync } from './sync/sync.ts';
+import { syncMigrations } from './sync/token.ts';
+import type { EventDecoration, SyncContribution } from './sync/types.ts';
+import type { Clock } from './util/clock.ts';
+import type { Logger } from './util/log.ts';
+import type { Random } from './util/random.ts';
+
+/** Every table of the server, in the order the tables are made. */
+export const allMigrations: readonly MigrationSet[] = [
+  roomMigrations,
+  syncMigrations,
+  accountsMigrations,
+  deviceMigrations,
+  openidMigrations,
+  accountDataMigrations,
+  tagMigrations,
+  reportMigrations,
+  toDeviceMigrations,
+];
+
+export interface ComposeNeeds {
+  readonly config: Config;
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly signingKey: SigningKey;
+}
+
+/** The server's parts, ready to be served and started. */
+export interface Composition {
+  readonly modules: readonly Module[];
+  readonly routes: readonly Route[];
+  readonly followers: readonly Follower[];
+  readonly accounts: AccountsModule;
+  readonly rooms: Rooms;
+  readonly sync: Sync;
+}
+
+/** Makes every part of the server out of its configuration. Starts nothing. */
+export function compose({ config, db, clock, random, log, signingKey }: ComposeNeeds): Composition {
+  const { serverName } = config;
+  const limit = (options: { perSecond: number; burstCount: number }): RateLimit => new RateLimit({ ...options, clock });
+  const limits = config.rateLimits;
+
+  // Filled by the modules below, read when the first event or request comes.
+  const projections: Projection[] = [];
+  const contributions: SyncContribution[] = [];
+  const decorations: EventDecoration[] = [];
+
+  const rooms = createRooms({
+    db,
+    clock,
+    random,
+    log,
+    serverName,
+    signingKey,
+    projections,
+    isErased: (userId) => accountsModule.lookup.isErased(userId),
+  });
+
+  const accountDataModule = accountData({ db });
+  const { ignoredUsers } = accountDataModule.accountData;
+
+  const sync = createSync({
+    db,
+    clock,
+    events: rooms.events,
+    state: rooms.state,
+    members: rooms.members,
+    timeline: rooms.timeline,
+    visibility: rooms.visibility,
+    sender: rooms.sender,
+    contributions: () => contributions,
+    decorations: () => decorations,
+    ignoredUsers,
+    filterTimelineLimit: config.sync.filterTimelineLimit,
+  });
+
+  const devicesModule = deviceManagement({
+    db,
+    clock,
+    log,
+    interactiveAuth: { guard: (request, act) => accountsModule.interactiveAuth.guard(request, act) },
+    hooks: {
+      onDeviceChanged: [],
+      onDeviceDeleted: [
+        (tx, userId, deviceId) => accountsModule.revokeDeviceTokens(tx, userId, deviceId),
+        (tx, userId, deviceId) => toDeviceModule.onDeviceDeleted(tx, userId, deviceId),
+      ],
+    },
+    creationLimit: limit(limits.loginAccount),
+    settings: {
+      deleteStaleDevicesAfterMs: config.sessions.deleteStaleDevicesAfterMs,
+      userIpsMaxAgeMs: config.sessions.userIpsMaxAgeMs,
+    },
+  });
+
+  const accountsModule = accounts({
+    db,
+    clock,
+    random,
+    log,
+    settings: accountsSettings(config),
+    limits: accountLimits(config, limit),
+    devices: devicesModule.devices,
+    hooks: {
+      onRegistered: [],
+      onDeactivated: [
+        (tx, userId) => openidModule.removeOfUser(tx, userId),
+        (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
+      ],
+      onDeparting: [],
+    },
+  });
+
+  const openidModule = openid({ db, clock, random, serverName, limit: limit({ perSecond: 1, burstCount: 10 }) });
+
+  const toDeviceModule = sendToDevice({
+    db,
+    clock,
+    serverName,
+    devices: { listDeviceIds: (userId) => devicesModule.devices.list(userId).map(({ deviceId }) => deviceId) },
+  });
+
+  const modules: readonly Module[] = [
+    accountsModule,
+    devicesModule,
+    openidModule,
+    capabilities({
+      facts: capabilityFacts(config, accountsModule),
+      settings: discoverySettings(config),
+      unstableFeatures: {},
+    }),
+    accountDataModule,
+    tags({ db }),
+    typingNotifications({ db, clock, rooms: rooms.members }),
+    toDeviceModule,
+    mutualRooms({ rooms: rooms.members, limit: limit({ perSecond: 1, burstCount: 10 }) }),
+    reportContent({
+      db,
+      clock,
+      log,
+      events: rooms.events,
+      rooms: rooms.members,
+      visibility: rooms.visibility,
+      users: accountsModule.lookup,
+      limit: limit(limits.reports),
+    }),
+  ];
+
+  for (const module of modules) {
+    projections.push(...(module.projections ?? []));
+    contributions.push(...(module.sync ?? []));
+    decorations.push(...(module.decorations ?? []));
+  }
+
+  return {
+    modules,
+    routes: [...sync.routes, ...modules.flatMap((module) => module.routes ?? [])],
+    followers: modules.flatMap((module) => module.followers ?? []),
+    accounts: accountsModule,
+    rooms,
+    sync,
+  };
+}

@@ -1,0 +1,89 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { RunningServer } from './cli/running-server.ts';
+import { allMigrations, compose } from './compose.ts';
+import { loadSigningKeys } from './config/signing-key.ts';
+import type { Config } from './config/types.ts';
+import { createHttpServer, type ListenerOptions } from './http/server.ts';
+import { openDatabase } from './storage/database.ts';
+import { FollowerRunner } from './storage/followers.ts';
+import { type Clock, systemClock } from './util/clock.ts';
+import type { Logger } from './util/log.ts';
+import { type Random, systemRandom } from './util/random.ts';
+
+export interface StartOptions {
+  /** Whether a link to the setup page is wanted (while nobody has an account). */
+  readonly setupLink?: boolean;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/**
+ * Starts the homeserver: configuration → database → parts → listeners. Resolves when it answers; what was started stops
+ * in reverse order. Throws ConfigError, StorageError or ListenError with a message for the person who runs it.
+ */
+export async function startServer(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
+  const { clock = systemClock, random = systemRandom } = options;
+  const [signingKey] = loadSigningKeys(config.signing, random);
+  mkdirSync(dirname(config.databasePath), { recursive: true, mode: 0o700 });
+  const db = openDatabase({ path: config.databasePath, migrations: allMigrations, log });
+  const stops: (() => Promise<void> | void)[] = [() => db.close()];
+  const stop = async (): Promise<void> => {
+    for (const step of stops.splice(0).reverse()) await step();
+  };
+  try {
+    const parts = compose({ config, db, clock, random, log, signingKey });
+    const followers = new FollowerRunner({ db, followers: parts.followers, log, clock });
+    followers.start();
+    stops.push(() => followers.stop());
+    for (const module of parts.modules) {
+      module.start?.();
+      if (module.stop !== undefined) stops.push(() => module.stop?.());
+    }
+    const http = createHttpServer({
+      routes: parts.routes,
+      listeners: listenersOf(config),
+      db,
+      log,
+      clock,
+      authenticator: parts.accounts.authenticator,
+    });
+    const { addresses } = await http.start();
+    stops.push(
+      () => http.stop(),
+      () => parts.sync.stop(),
+    );
+    log.info({ serverName: config.serverName, listeners: addresses.length }, 'the server is ready');
+    return {
+      stop,
+      reload: () => http.reloadCertificates(),
+      addresses,
+      setupLink: options.setupLink === true ? setupLink(parts.accounts.setupLink.path(), addresses) : undefined,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function listenersOf({ listeners, tls }: Config): ListenerOptions[] {
+  return listeners.map((listener) => ({
+    port: listener.port,
+    bindAddresses: listener.bindAddresses,
+    tls: listener.tls && tls !== undefined ? { certPath: tls.certificatePath, keyPath: tls.privateKeyPath } : undefined,
+    xForwarded: listener.trustForwarded,
+    resources: listener.resources,
+    compressed: listener.compressed,
+    requestIdHeader: listener.requestIdHeader,
+    tag: listener.tag,
+    ...(listener.socketPath === undefined ? {} : { socketPath: listener.socketPath, socketMode: listener.socketMode }),
+  }));
+}
+
+/** The setup page on an address of this machine: it is only served there. */
+function setupLink(path: string | undefined, addresses: RunningServer['addresses']): string | undefined {
+  const client = addresses.find(({ resources, port }) => resources.includes('client') && port !== 0);
+  if (path === undefined || client === undefined) return undefined;
+  const scheme = client.tls ? 'https' : 'http';
+  return `${scheme}://localhost:${client.port}${path}`;
+}

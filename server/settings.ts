@@ -1,0 +1,64 @@
+/** Cuts the configuration into the settings each part takes. */
+import type { Config, RateLimit as RateLimitSetting } from './config/types.ts';
+import type { RateLimit } from './http/rate-limit.ts';
+import type { JsonObject } from './matrix/json.ts';
+import { roomVersions } from './matrix/room-versions.ts';
+import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
+import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
+
+type MakeLimit = (options: RateLimitSetting) => RateLimit;
+
+/** The body of `/.well-known/matrix/client`, where the server was told its address. */
+function wellKnownClient({ publicBaseUrl, publicBaseUrlGiven, ...config }: Config): JsonObject | undefined {
+  if (!publicBaseUrlGiven) return undefined;
+  return {
+    'm.homeserver': { base_url: publicBaseUrl },
+    ...(config.registration.defaultIdentityServer === undefined
+      ? {}
+      : { 'm.identity_server': { base_url: config.registration.defaultIdentityServer } }),
+    ...config.extraWellKnownClientContent,
+  };
+}
+
+export function accountsSettings(config: Config): AccountsSettings {
+  const { serverName, publicBaseUrl, registration, sessions, passwords } = config;
+  return { serverName, publicBaseUrl, wellKnown: wellKnownClient(config), registration, sessions, passwords };
+}
+
+export function accountLimits({ rateLimits }: Config, limit: MakeLimit): AccountsNeeds['limits'] {
+  return {
+    registration: limit(rateLimits.registration),
+    registrationTokenValidity: limit(rateLimits.registrationTokenValidity),
+    loginAddress: limit(rateLimits.loginAddress),
+    loginAccount: limit(rateLimits.loginAccount),
+    loginFailedAttempts: limit(rateLimits.loginFailedAttempts),
+    loginToken: limit({ perSecond: 1 / 60, burstCount: 1 }),
+  };
+}
+
+export function capabilityFacts(config: Config, accounts: AccountsModule): CapabilityFacts {
+  return {
+    roomVersions: {
+      default: config.rooms.defaultVersion,
+      available: Object.fromEntries([...roomVersions.keys()].map((id) => [id, 'stable'])),
+    },
+    forgetsRoomsOnLeave: config.rooms.forgetOnLeave,
+    givesLoginTokens: config.sessions.loginViaExistingSession.enabled,
+    canChangePassword: ({ userId }) => accounts.canChangePassword(userId),
+    canChangeThreepids: () => config.registration.threepidChangesAllowed,
+    canChangeDisplayName: ({ isAdmin }) => config.profiles.displayNameChangesAllowed || isAdmin,
+    canChangeAvatar: ({ isAdmin }) => config.profiles.avatarChangesAllowed || isAdmin,
+    canModerateAccounts: () => false,
+  };
+}
+
+export function discoverySettings(config: Config): CapabilitiesNeeds['settings'] {
+  const { serverName, serveServerWellKnown, adminContact } = config;
+  const hasPort = /:\d+$/.test(serverName);
+  return {
+    wellKnownClient: wellKnownClient(config),
+    // Whoever serves this file on the server's name says: federation is on 443 of the same name.
+    federationAddress: serveServerWellKnown ? (hasPort ? serverName : `${serverName}:443`) : undefined,
+    adminContact,
+  };
+}

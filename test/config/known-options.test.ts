@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stringify } from 'yaml';
+import { allOptions } from '../../server/config/options/all.ts';
+import { load, problemsOf } from './files.ts';
+import { optionNames, subOptionNames } from './option-names.ts';
+
+test('every option of a Synapse configuration is known', (t) => {
+  const text = optionNames.map((name) => `${name}:\n`).join('');
+  const unknown = problemsOf(t, text).filter(({ message }) => message.startsWith('unknown option'));
+  assert.deepEqual(unknown, []);
+});
+
+test('every sub-option is known', (t) => {
+  const unknown = subOptionNames.flatMap(([path, names]) => {
+    // caches.cache_autotuning → { caches: { cache_autotuning: { … } } }
+    const innermost: unknown = Object.fromEntries(names.map((name) => [name, null]));
+    const content = path.split('.').reduceRight<unknown>((inner, part) => {
+      return part.endsWith('[]') ? { [part.slice(0, -2)]: [inner] } : { [part]: inner };
+    }, innermost);
+    return problemsOf(t, stringify(content)).filter(({ message }) => message.startsWith('unknown option'));
+  });
+  assert.deepEqual(unknown, []);
+});
+
+test('an option without effect is named in exactly one warning, and no other is warned of', (t) => {
+  const text = optionNames
+    .filter((name) => name !== 'server_name')
+    .map((name) => `${name}:\n`)
+    .join('');
+  const { warnings } = load(t, text);
+  const warned = warnings.map((line) => line.split(/[ :]/, 1)[0] ?? '').sort();
+  const withoutEffect = optionNames.filter((name) => allOptions[name]?.note !== undefined).sort();
+  assert.deepEqual(warned, withoutEffect);
+  assert.ok(warnings.every((line) => /^\w+ \(.*homeserver\.yaml:\d+\): \S/.test(line)));
+});
+
+test('every option has a description, and a form to draw an input from', () => {
+  for (const [name, { about, kind }] of Object.entries(allOptions)) {
+    assert.ok(about.length > 5, name);
+    assert.ok(kind.form.type.length > 0, name);
+  }
+});
+
+test('an option of an older Synapse comes with the name of its heir', (t) => {
+  const { warnings } = load(t, 'use_presence: true\nfederation_ip_range_blacklist: []\n');
+  assert.match(warnings.join('\n'), /use_presence \(.*:2\): .*presence: enabled/);
+  assert.match(warnings.join('\n'), /federation_ip_range_blacklist \(.*:3\): .*ip_range_blacklist/);
+});
