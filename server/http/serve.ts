@@ -22,7 +22,8 @@ import { errorResponse } from './error-response.ts';
 import { Exchange } from './exchange.ts';
 import { allowAnyOrigin, clientAddress, letPreflightBeKept, protect } from './headers.ts';
 import type { ListenerOptions } from './listener.ts';
-import { Reply, type Requester, type RouteRequest, type Auth } from './route.ts';
+import { prepareReply, type PreparedReply } from './prepare-reply.ts';
+import { Reply, type Auth, type Requester, type RouteRequest } from './route.ts';
 import type { Match, Router, ServedRoute } from './router.ts';
 
 /** What a limit that lies over all routes gets to see of a request. */
@@ -57,13 +58,6 @@ export class StoppingError extends Error {
     super('the server is stopping');
     this.name = 'StoppingError';
   }
-}
-
-/** A reply whose body is ready to be written. */
-interface Prepared {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly payload: string | Buffer | Readable;
 }
 
 type Query = Readonly<Record<string, string | string[] | undefined>>;
@@ -143,9 +137,9 @@ class ListenerService {
     }
   }
 
-  async #prepare(exchange: Exchange): Promise<Prepared> {
+  async #prepare(exchange: Exchange): Promise<PreparedReply> {
     try {
-      return prepared(await this.#answer(exchange));
+      return prepareReply(await this.#answer(exchange));
     } catch (error) {
       return this.#refusal(exchange, error);
     }
@@ -236,7 +230,7 @@ class ListenerService {
   }
 
   /** What is sent instead. Everything that is no refusal is our own fault, and told to the log only. */
-  #refusal(exchange: Exchange, error: unknown): Prepared {
+  #refusal(exchange: Exchange, error: unknown): PreparedReply {
     let answered = error;
     if (!(error instanceof MatrixError)) {
       const about = { requestId: exchange.id, method: exchange.method, path: this.#pathForLog(exchange) };
@@ -250,10 +244,10 @@ class ListenerService {
       }
     }
     const { status, headers, body } = errorResponse(answered);
-    return { ...prepared(new Reply({ status, headers: { ...headers }, body })) };
+    return prepareReply(new Reply({ status, headers: { ...headers }, body }));
   }
 
-  async #send(ctx: Koa.Context, exchange: Exchange, { status, headers, payload }: Prepared): Promise<void> {
+  async #send(ctx: Koa.Context, exchange: Exchange, { status, headers, payload }: PreparedReply): Promise<void> {
     const { res, socket, match } = exchange;
     for (const name in headers) res.setHeader(name, headers[name] ?? '');
     protect(res);
@@ -322,29 +316,6 @@ class ListenerService {
 
 function isPrivate({ resources }: ServedRoute): boolean {
   return resources.includes('control') || resources.includes('metrics');
-}
-
-function prepared(result: object): Prepared {
-  const { status, headers, body } = result instanceof Reply ? result : { status: 200, headers: {}, body: result };
-  const lowered = lowerCase(headers);
-  if (body instanceof Readable) return { status, headers: lowered, payload: body };
-  if (Buffer.isBuffer(body)) {
-    return { status, headers: { 'content-type': 'application/octet-stream', ...lowered }, payload: body };
-  }
-  if (typeof body === 'string') {
-    const usual = { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' };
-    return { status, headers: { ...usual, ...lowered }, payload: body };
-  }
-  const payload: string | undefined = JSON.stringify(body);
-  if (payload === undefined) throw new TypeError('a handler returned nothing');
-  // What one user may see, a cache must not show to the next.
-  return { status, headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...lowered }, payload };
-}
-
-function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const lowered: Record<string, string> = {};
-  for (const name in headers) lowered[name.toLowerCase()] = headers[name] ?? '';
-  return lowered;
 }
 
 function singleValues(headers: IncomingHttpHeaders): Record<string, string | undefined> {

@@ -54,9 +54,9 @@ export interface Served {
   readonly port: number;
   readonly lines: LogLine[];
   /** Sends bytes as they are and gives everything that comes back until the server closes. */
-  raw(text: string | Buffer): Promise<string>;
+  readonly raw: (text: string) => Promise<string>;
   /** An open connection. */
-  open(): Promise<Socket>;
+  readonly open: () => Promise<Socket>;
 }
 
 /** Serves `routes` on a port of the system's choice, until the test is over. Ann's token is `ann`. */
@@ -94,7 +94,7 @@ export async function serve(
     t.after(() => socket.destroy());
     return socket;
   };
-  const raw = async (text: string | Buffer): Promise<string> => {
+  const raw = async (text: string): Promise<string> => {
     const socket = await open();
     socket.write(text);
     return readAll(socket);

@@ -87,15 +87,15 @@ export class DeviceStore {
     this.#setDisplayName = db.prepareWrite('UPDATE devices SET display_name = ? WHERE user_id = ? AND device_id = ?');
     this.#remove = db.prepareWrite('DELETE FROM devices WHERE user_id = ? AND device_id = ?');
     this.#seen = db.prepareWrite(`
-      UPDATE devices SET last_seen_ms = ?1, last_seen_ip = ?2, last_seen_user_agent = ?3
-      WHERE user_id = ?4 AND device_id = ?5 AND coalesce(last_seen_ms, 0) <= ?1`);
+      UPDATE devices SET last_seen_ms = ?, last_seen_ip = ?, last_seen_user_agent = ?
+      WHERE user_id = ? AND device_id = ? AND coalesce(last_seen_ms, 0) <= ?`);
     this.#connected = db.prepareWrite(`
       INSERT INTO device_connections (user_id, device_id, ip, user_agent, last_seen_ms)
-      SELECT user_id, device_id, ?3, ?4, ?5 FROM devices WHERE user_id = ?1 AND device_id = ?2
+      SELECT user_id, device_id, ?, ?, ? FROM devices WHERE user_id = ? AND device_id = ?
       ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)`);
     this.#trimConnections = db.prepareWrite(`
-      DELETE FROM device_connections WHERE user_id = ?1 AND device_id = ?2 AND (ip, user_agent) IN (
-        SELECT ip, user_agent FROM device_connections WHERE user_id = ?1 AND device_id = ?2
+      DELETE FROM device_connections WHERE user_id = ? AND device_id = ? AND (ip, user_agent) IN (
+        SELECT ip, user_agent FROM device_connections WHERE user_id = ? AND device_id = ?
         ORDER BY last_seen_ms DESC LIMIT -1 OFFSET ${MAX_CONNECTIONS})`);
     this.#removeOldConnections = db.prepareWrite('DELETE FROM device_connections WHERE last_seen_ms < ?');
   }
@@ -141,9 +141,9 @@ export class DeviceStore {
 
   /** Remembers where a device was seen; nothing happens if it is gone. */
   seen(tx: WriteTx, userId: UserId, { deviceId, ip, userAgent, lastSeenMs }: Connection): void {
-    this.#seen.run(tx, lastSeenMs, ip, userAgent, userId, deviceId);
-    this.#connected.run(tx, userId, deviceId, ip, userAgent, lastSeenMs);
-    this.#trimConnections.run(tx, userId, deviceId);
+    this.#seen.run(tx, lastSeenMs, ip, userAgent, userId, deviceId, lastSeenMs);
+    this.#connected.run(tx, ip, userAgent, lastSeenMs, userId, deviceId);
+    this.#trimConnections.run(tx, userId, deviceId, userId, deviceId);
   }
 
   removeConnectionsBefore(tx: WriteTx, ms: number): void {

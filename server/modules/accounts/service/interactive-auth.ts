@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { Reply, type Requester } from '../../../http/route.ts';
-import { MatrixError, forbidden, unknownError } from '../../../matrix/errors.ts';
+import { MatrixError, badJson, forbidden, unknownError } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
@@ -136,11 +136,11 @@ export class InteractiveAuthSessions {
 
   /**
    * Takes up the session a request names, or begins one. Throws M_UNKNOWN if there is no such session, M_FORBIDDEN if it
-   * is about something or somebody else.
+   * is about something or somebody else, M_BAD_JSON if `auth` has the wrong shape.
    */
   open(request: AuthRequest): AuthAttempt {
     const { auth, ...given } = request.body;
-    const details = isJsonObject(auth) ? auth : undefined;
+    const details = readAuth(auth);
     const id = details?.['session'];
     const session = typeof id === 'string' ? this.#get(id) : undefined;
     if (session !== undefined && (session.operation !== request.operation || session.userId !== request.userId)) {
@@ -361,6 +361,15 @@ function isDue(flows: readonly Flow[], completed: JsonObject, type: string): boo
     const at = flow.indexOf(type);
     return at !== -1 && flow.slice(0, at).every((stage) => stage in completed);
   });
+}
+
+function readAuth(auth: JsonValue | undefined): JsonObject | undefined {
+  if (auth === undefined) return undefined;
+  if (!isJsonObject(auth)) throw badJson('The key auth must be an object');
+  for (const key of ['type', 'session']) {
+    if (auth[key] !== undefined && typeof auth[key] !== 'string') throw badJson(`The key auth.${key} must be text`);
+  }
+  return auth;
 }
 
 function challenge(session: UiAuthSession, error?: MatrixError): Reply {

@@ -53,7 +53,7 @@ export class RegistrationTokenStore {
     this.#remove = db.prepareWrite('DELETE FROM registration_tokens WHERE token = ?');
     this.#reserve = db.prepareWrite(`
       UPDATE registration_tokens SET pending = pending + 1
-      WHERE token = ?1 AND (expires_ms IS NULL OR expires_ms > ?2)
+      WHERE token = ? AND (expires_ms IS NULL OR expires_ms > ?)
         AND (uses_allowed IS NULL OR pending + completed < uses_allowed)`);
     this.#release = db.prepareWrite('UPDATE registration_tokens SET pending = max(0, pending - 1) WHERE token = ?');
     this.#complete = db.prepareWrite(

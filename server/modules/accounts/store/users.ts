@@ -111,10 +111,10 @@ export class UserStore {
     this.#findPasswordHash = db.prepareRead('SELECT password_hash FROM users WHERE user_id = ?');
     this.#list = db.prepareRead(`
       SELECT ${COLUMNS} FROM users
-      WHERE user_id > ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR deactivated = ?3)
-        AND (?4 IS NULL OR admin = ?4) AND (?5 IS NULL OR locked = ?5)
-        AND (?6 IS NULL OR instr(lower(user_id), lower(?6)) > 0)
-      ORDER BY user_id LIMIT ?7`);
+      WHERE user_id > ? AND kind = ifnull(?, kind) AND deactivated = ifnull(?, deactivated)
+        AND admin = ifnull(?, admin) AND locked = ifnull(?, locked)
+        AND instr(lower(user_id), lower(ifnull(?, '@'))) > 0
+      ORDER BY user_id LIMIT ?`);
     this.#any = db.prepareRead(`SELECT 1 AS found FROM users WHERE kind = 'user' AND appservice_id IS NULL LIMIT 1`);
     this.#countAdmins = db.prepareRead('SELECT count(*) AS n FROM users WHERE admin = 1 AND deactivated = 0');
     this.#listDeparting = db.prepareRead('SELECT user_id, erased FROM users WHERE departing = 1');

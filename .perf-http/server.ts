@@ -1,0 +1,17 @@
+import Koa from 'koa';
+import { createServer } from 'node:http';
+import Type from 'typebox';
+import { createHttpServer } from '../server/http/server.ts';
+import { route } from '../server/http/route.ts';
+import { roomId, limit, text, jsonObject } from '../server/http/schemas.ts';
+import { systemClock } from '../server/util/clock.ts';
+import { silentLogger } from '../server/util/log.ts';
+const requester = { userId:'@a:b', deviceId:'D', tokenId:1, isGuest:false,isAdmin:false,isSuspended:false,appserviceId:undefined,rateLimited:true } as never;
+const routes = Array.from({length:200}, (_, i) => route({ method: i%3===0?'PUT':'GET', path:`/_matrix/client/v3/rooms/:roomId/x${i}/:name`, auth:'user', params: Type.Object({roomId, name: text(255)}), query: Type.Object({limit: Type.Optional(limit)}), ...(i%3===0?{body: jsonObject}:{}), handle: ({params}) => ({ room_id: params.roomId, n: i }) }));
+const s0=performance.now();
+const server = createHttpServer({ routes, listeners:[{port:0,bindAddresses:['127.0.0.1'],tls:undefined,xForwarded:false,resources:['client']}], db:{committed: async()=>{}}, log: silentLogger, clock: systemClock, authenticator:{authenticate:()=>({kind:'ok',requester})}});
+const {addresses}=await server.start();
+console.error('build+listen ms', performance.now()-s0);
+const koa = new Koa(); koa.use(async (ctx)=>{ ctx.body={room_id:'!a:b',n:1}; });
+const k = koa.listen(0,'127.0.0.1'); const n = createServer((q,r)=>{ const b='{"room_id":"!a:b","n":1}'; r.writeHead(200,{'content-type':'application/json','content-length':b.length}); r.end(b);}).listen(0,'127.0.0.1');
+setTimeout(()=>console.log(JSON.stringify({ours:addresses[0]!.port,koa:(k.address() as {port:number}).port,node:(n.address() as {port:number}).port})),100);
