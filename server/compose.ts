@@ -11,6 +11,7 @@ import { accountData, migrations as accountDataMigrations } from './modules/acco
 import { accounts, type AccountsModule, migrations as accountsMigrations } from './modules/accounts/index.ts';
 import { capabilities } from './modules/capabilities/index.ts';
 import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
+import { endToEndEncryption, migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
 import { reportContent, migrations as reportMigrations } from './modules/report-content/index.ts';
@@ -39,6 +40,7 @@ export const allMigrations: readonly MigrationSet[] = [
   tagMigrations,
   reportMigrations,
   toDeviceMigrations,
+  encryptionMigrations,
 ];
 
 export interface ComposeNeeds {
@@ -106,10 +108,11 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     log,
     interactiveAuth: { guard: (request, act) => accountsModule.interactiveAuth.guard(request, act) },
     hooks: {
-      onDeviceChanged: [],
+      onDeviceChanged: [(tx, userId, deviceId) => encryptionModule.onDeviceChanged(tx, userId, deviceId)],
       onDeviceDeleted: [
         (tx, userId, deviceId) => accountsModule.revokeDeviceTokens(tx, userId, deviceId),
         (tx, userId, deviceId) => toDeviceModule.onDeviceDeleted(tx, userId, deviceId),
+        (tx, userId, deviceId) => encryptionModule.onDeviceDeleted(tx, userId, deviceId),
       ],
     },
     creationLimit: limit(limits.loginAccount),
@@ -132,9 +135,11 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
         (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
+        (tx, userId) => encryptionModule.onDeactivated(tx, userId),
       ],
       onDeparting: [],
     },
+    isCrossSigningKey: (userId, keyId) => encryptionModule.isCrossSigningKey(userId, keyId),
   });
 
   const openidModule = openid({ db, clock, random, serverName, limit: limit({ perSecond: 1, burstCount: 10 }) });
@@ -144,6 +149,23 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     clock,
     serverName,
     devices: { listDeviceIds: (userId) => devicesModule.devices.list(userId).map(({ deviceId }) => deviceId) },
+  });
+
+  const encryptionModule = endToEndEncryption({
+    db,
+    clock,
+    serverName,
+    interactiveAuth: accountsModule.interactiveAuth,
+    tokens: sync.tokens,
+    windowSince: (requester, since) => sync.windowSince(requester, since),
+    rooms: {
+      shareRoom: (a, b) => rooms.members.shareRoom(a, b),
+      listRoomIdsOf: (userId) => rooms.members.listRoomsOf(userId, ['join']).map(({ roomId }) => roomId),
+    },
+    devices: {
+      exists: (userId, deviceId) => devicesModule.devices.exists(userId, deviceId),
+      findDisplayName: (userId, deviceId) => devicesModule.devices.find(userId, deviceId)?.displayName,
+    },
   });
 
   const modules: readonly Module[] = [
@@ -159,6 +181,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     tags({ db }),
     typingNotifications({ db, clock, rooms: rooms.members }),
     toDeviceModule,
+    encryptionModule,
     mutualRooms({ rooms: rooms.members, limit: limit({ perSecond: 1, burstCount: 10 }) }),
     reportContent({
       db,

@@ -2,27 +2,31 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileError } from '../config/source.ts';
 import { CommandError } from './command.ts';
 
-/** A file with this process's ID, there for as long as it is held. */
-export interface PidFile extends Disposable {
-  release(): void;
-}
+/** A file that holds the ID of this process while it runs. */
+export class PidFile {
+  readonly #path: string | undefined;
 
-/** Writes the file; without a path, nothing. Throws CommandError if it cannot be written. */
-export function holdPidFile(path: string | undefined): PidFile {
-  if (path !== undefined) {
+  /** Without a path, all this does nothing. */
+  constructor(path: string | undefined) {
+    this.#path = path;
+  }
+
+  /** Throws CommandError if it cannot be written. */
+  write(): void {
+    if (this.#path === undefined) return;
     try {
-      writeFileSync(path, `${process.pid}\n`);
+      writeFileSync(this.#path, `${process.pid}\n`);
     } catch (error) {
-      throw new CommandError(`The pid file ${path} cannot be written: ${fileError(error)}`, { cause: error });
+      throw new CommandError(`The pid file ${this.#path} cannot be written: ${fileError(error)}`, { cause: error });
     }
   }
-  const release = (): void => {
-    if (path !== undefined && isOurs(path)) rmSync(path, { force: true });
-  };
-  return { release, [Symbol.dispose]: release };
+
+  /** Removes the file, unless another process has taken it over. */
+  release(): void {
+    if (this.#path !== undefined && isOurs(this.#path)) rmSync(this.#path, { force: true });
+  }
 }
 
-// Another process may have taken the file over in the meantime.
 function isOurs(path: string): boolean {
   try {
     return readFileSync(path, 'utf8').trim() === String(process.pid);

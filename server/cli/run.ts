@@ -41,9 +41,14 @@ function usage(): string {
 
 /**
  * Runs the command line `args` (without node and the script) and returns the exit code: 0, 1 if it could not be done,
- * 2 if it was called wrongly. A mistake of the user's never shows as a stack trace.
+ * 2 if it was called wrongly. A mistake of the user's never shows as a stack trace. `others` take the place of the
+ * commands of their names.
  */
-export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function run(
+  args: readonly string[],
+  terminal: Terminal,
+  others: Readonly<Record<string, Command>> = {},
+): Promise<number> {
   const [name, ...rest] = args;
   if (name === '--help' || name === '-h' || name === 'help') {
     terminal.print(usage());
@@ -58,7 +63,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     terminal.complain(usage());
     return 2;
   }
-  const command = await entry.load();
+  const command = others[entry.name] ?? (await entry.load());
   if (rest.includes('--help') || rest.includes('-h')) {
     terminal.print(command.help);
     return 0;
@@ -80,6 +85,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-function commandOf(name: string | undefined): (typeof commands)[string] | undefined {
-  return name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
+function commandOf(name: string | undefined): ((typeof commands)[string] & { readonly name: string }) | undefined {
+  const entry = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
+  return name === undefined || entry === undefined ? undefined : { ...entry, name };
 }

@@ -7,7 +7,7 @@ import { isServerName } from '../matrix/identifiers.ts';
 import { type Log, openLog } from '../util/file-log.ts';
 import { type Command, CommandError, parseFlags, parsePort, type Terminal, UsageError } from './command.ts';
 import { makeOrExplain } from './generate-config.ts';
-import { holdPidFile } from './pid-file.ts';
+import { PidFile } from './pid-file.ts';
 import type { RunningServer, StartServer } from './running-server.ts';
 import { watchProcess } from './watch-process.ts';
 
@@ -36,17 +36,24 @@ A data directory that isn't there is made.
       if (isNew) makeNew(launch.dataDir, launch, terminal);
       // What is made at the first start is in the file; later, the command line goes before it.
       const { config, warnings } = loadConfig({ ...launch, makeFiles: true });
-      const log = openLogOf(config);
+      const log = await openLogOf(config);
       for (const warning of warnings) log.logger.warn({ option: warning }, 'an option has no effect');
+      const pidFile = new PidFile(config.pidFile);
       try {
-        using pidFile = holdPidFile(config.pidFile);
         const watch = watchProcess(log, terminal, () => pidFile.release());
         const server = await start(startServer, config, log, launch.printSetupLink || isNew);
-        watch.onReload(() => reloadAll(server, log, launch));
-        announce(server, config, terminal);
-        await watch.stop(server);
+        try {
+          // Only now: a second server on the same data has failed by here, and must not touch the file of the first.
+          pidFile.write();
+          watch.onReload(() => reloadAll(server, log, launch));
+          announce(server, config, terminal);
+          await watch.asked();
+        } finally {
+          await watch.finish(server);
+        }
         return 0;
       } finally {
+        pidFile.release();
         await log.close();
       }
     },
@@ -103,9 +110,9 @@ function makeNew(dataDir: string, { overrides }: Launch, terminal: Terminal): vo
   terminal.print(`A new server called ${serverName} was made; its configuration is ${configFile}`);
 }
 
-function openLogOf({ log }: Config): Log {
+async function openLogOf({ log }: Config): Promise<Log> {
   try {
-    return openLog(log);
+    return await openLog(log);
   } catch (error) {
     throw new CommandError(`The log file ${log.file ?? ''} cannot be opened: ${fileError(error)}`, { cause: error });
   }
@@ -118,14 +125,13 @@ const explained = new Set(['ListenError', 'StorageError', 'ConfigError']);
 async function start(
   startServer: StartServer,
   config: Config,
-  { logger, flush }: Log,
+  { logger }: Log,
   setupLink: boolean,
 ): Promise<RunningServer> {
   try {
     return await startServer(config, logger, { setupLink });
   } catch (error) {
     logger.error({ error }, 'the server could not be started');
-    flush();
     if (!(error instanceof Error)) throw error;
     if (!explained.has(error.name))
       throw new CommandError(`The server could not be started: ${error.message}`, { cause: error });

@@ -51,7 +51,7 @@ export type FederationAuthenticator = (request: SignedRequest) => Promise<Server
 type Query = Readonly<Record<string, string | string[] | undefined>>;
 
 /** The parts of a route that decide who may call it. */
-export interface AccessRule {
+interface AccessRule {
   readonly auth: Auth;
   readonly guests?: boolean;
   readonly locked?: boolean;

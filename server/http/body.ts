@@ -27,7 +27,7 @@ export class ClientGoneError extends Error {
 }
 
 /** Whether the request says that a body follows. An empty one counts as none. */
-export function hasBody(req: IncomingMessage): boolean {
+function hasBody(req: IncomingMessage): boolean {
   if (req.headers['transfer-encoding'] !== undefined) return true;
   const length = req.headers['content-length'];
   return length !== undefined && length !== '0';
@@ -99,6 +99,8 @@ class BodyStream extends Readable {
     this.#req = req;
     this.#clock = clock;
     this.#limit = limit;
+    // Whoever reads hears of an error; if nobody does, it is no reason for the process to die.
+    this.on('error', () => {});
     req.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onClose);
     req.pause();
   }

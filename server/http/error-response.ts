@@ -38,7 +38,7 @@ const STATUS_OF: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** The HTTP status that belongs to an errcode (spec: client-server API, "Standard error response"). */
-export function statusOf(errcode: string): number {
+function statusOf(errcode: string): number {
   return STATUS_OF.get(errcode) ?? 400;
 }
 

@@ -85,6 +85,7 @@ export class Listener {
       else await this.#listenOnPort();
     } catch (error) {
       this.#destroy();
+      this.#forget();
       throw error;
     }
   }
@@ -197,6 +198,10 @@ export class Listener {
     const timer = systemClock.after(graceMs, () => this.#destroy());
     await Promise.all(closing);
     timer.cancel();
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#servers.length = 0;
     this.#addresses = [];
   }

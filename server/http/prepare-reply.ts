@@ -16,7 +16,11 @@ export interface PreparedReply {
 export function prepareReply(result: object): PreparedReply {
   const { status, headers, body } = result instanceof Reply ? result : { status: 200, headers: {}, body: result };
   const own = lowerCase(headers);
-  if (body instanceof Readable) return { status, headers: own, payload: body };
+  if (body instanceof Readable) {
+    // It may fail while the commit is waited for, when nobody looks; whoever sends it asks for `errored` first.
+    body.on('error', () => {});
+    return { status, headers: { 'content-type': 'application/octet-stream', ...own }, payload: body };
+  }
   if (Buffer.isBuffer(body)) {
     return { status, headers: { 'content-type': 'application/octet-stream', ...own }, payload: body };
   }

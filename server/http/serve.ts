@@ -1,9 +1,6 @@
-import compress from 'koa-compress';
 import Koa from 'koa';
 import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { parse as parseQueryString } from 'node:querystring';
-import { Readable } from 'node:stream';
-import { constants } from 'node:zlib';
 
 import { MatrixError, notJson, unrecognized } from '../matrix/errors.ts';
 import type { ServerName } from '../matrix/identifiers.ts';
@@ -20,11 +17,12 @@ import {
 import { ClientGoneError, DEFAULT_BODY_LIMIT, discardRest, readJson, streamBody } from './body.ts';
 import { errorResponse } from './error-response.ts';
 import { Exchange } from './exchange.ts';
-import { allowAnyOrigin, clientAddress, letPreflightBeKept, protect } from './headers.ts';
+import { allowAnyOrigin, clientAddress, letPreflightBeKept } from './headers.ts';
 import type { ListenerOptions } from './listener.ts';
 import { prepareReply, type PreparedReply } from './prepare-reply.ts';
 import { Reply, type Auth, type Requester, type RouteRequest } from './route.ts';
 import type { Match, Router, ServedRoute } from './router.ts';
+import { discardReply, sendReply } from './send-reply.ts';
 
 /** What a limit that lies over all routes gets to see of a request. */
 export interface LimitedRequest {
@@ -62,22 +60,7 @@ export class StoppingError extends Error {
 
 type Query = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Smaller bodies cost more to compress than to send. Bytes. */
-const COMPRESS_FROM = 1024;
-/** Larger bodies may not fit the socket's buffer, so a client can stop reading them; streams likewise. Bytes. */
-const LARGE_PAYLOAD = 64 * 1024;
-/** How long a client may take to read anything at all of a large reply, in milliseconds. */
-const WRITE_STALL_MS = 120_000;
 const NO_QUERY: Query = Object.freeze(Object.create(null));
-
-const compressBody = compress({
-  threshold: COMPRESS_FROM,
-  br: { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } },
-  gzip: {},
-  deflate: false,
-  zstd: false,
-});
-const nothingNext = async (): Promise<void> => {};
 
 /** Answers the requests that come in on one listener: each gets a reply, whatever happens. */
 export function requestListener(needs: ServeNeeds, options: ListenerOptions): RequestListener {
@@ -123,18 +106,17 @@ class ListenerService {
       // Not even an error or a read may outrun the commit of what it rests on.
       await this.#needs.db.committed();
     } catch (error) {
-      if (reply.payload instanceof Readable) reply.payload.destroy();
+      discardReply(reply);
       reply = this.#refusal(exchange, error);
     }
-    try {
-      await this.#send(ctx, exchange, reply);
-    } catch (error) {
-      if (reply.payload instanceof Readable) reply.payload.destroy();
-      if (res.headersSent) throw error;
-      // A header that cannot be written, say.
-      for (const name of res.getHeaderNames()) res.removeHeader(name);
-      await this.#send(ctx, exchange, this.#refusal(exchange, error));
-    }
+    if (this.#needs.isStopping()) res.setHeader('Connection', 'close');
+    const { match } = exchange;
+    await sendReply(ctx, reply, {
+      compress: match !== undefined && this.#compresses(match.served),
+      refuse: (error) => this.#refusal(exchange, error),
+      brokeOff: (error) =>
+        this.#needs.log.error({ ...this.#about(exchange), error: describe(error) }, 'reply broke off'),
+    });
   }
 
   async #prepare(exchange: Exchange): Promise<PreparedReply> {
@@ -233,7 +215,7 @@ class ListenerService {
   #refusal(exchange: Exchange, error: unknown): PreparedReply {
     let answered = error;
     if (!(error instanceof MatrixError)) {
-      const about = { requestId: exchange.id, method: exchange.method, path: this.#pathForLog(exchange) };
+      const about = this.#about(exchange);
       if (exchange.abortReason instanceof StoppingError) {
         this.#needs.log.debug({ ...about, error: describe(error) }, 'request cut short by the stop');
         answered = new MatrixError('M_UNKNOWN', 'The server is shutting down', { status: 503 });
@@ -244,39 +226,9 @@ class ListenerService {
       }
     }
     const { status, headers, body } = errorResponse(answered);
-    return prepareReply(new Reply({ status, headers: { ...headers }, body }));
-  }
-
-  async #send(ctx: Koa.Context, exchange: Exchange, { status, headers, payload }: PreparedReply): Promise<void> {
-    const { res, socket, match } = exchange;
-    for (const name in headers) res.setHeader(name, headers[name] ?? '');
-    protect(res);
-    if (this.#needs.isStopping()) res.setHeader('Connection', 'close');
-    // Names the line of the log that says more.
-    if (status >= 500) res.setHeader('X-Request-Id', exchange.id);
-    ctx.status = status;
-    if (payload instanceof Readable) {
-      if (res.destroyed) {
-        payload.destroy();
-        return;
-      }
-      socket.setTimeout(WRITE_STALL_MS);
-      payload.once('error', (error) => this.#streamFailed(exchange, error));
-      ctx.body = payload;
-      return;
-    }
-    ctx.body = payload;
-    if (payload.length > LARGE_PAYLOAD) socket.setTimeout(WRITE_STALL_MS);
-    if (payload.length >= COMPRESS_FROM && match !== undefined && this.#compresses(match.served)) {
-      await compressBody(ctx, nothingNext);
-    }
-  }
-
-  #streamFailed(exchange: Exchange, error: Error): void {
-    // The client left, which ends the stream with this error: nothing of ours is broken.
-    if ('code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return;
-    const about = { requestId: exchange.id, method: exchange.method, path: this.#pathForLog(exchange) };
-    this.#needs.log.error({ ...about, error: describe(error) }, 'reply broke off');
+    // The ID names the line of the log that says more.
+    const id = status >= 500 ? { 'x-request-id': exchange.id } : {};
+    return prepareReply(new Reply({ status, headers: { ...headers, ...id }, body }));
   }
 
   #finish(exchange: Exchange): void {
@@ -309,8 +261,8 @@ class ListenerService {
     return `${this.#idPrefix}-${this.#count}`;
   }
 
-  #pathForLog(exchange: Exchange): string {
-    return exchange.match?.served.template ?? loggablePath(exchange.url);
+  #about({ id, method, match, url }: Exchange): { requestId: string; method: string; path: string } {
+    return { requestId: id, method, path: match?.served.template ?? loggablePath(url) };
   }
 }
 

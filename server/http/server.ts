@@ -10,7 +10,6 @@ import { buildRouter } from './router.ts';
 import { requestListener, StoppingError, type RequestLimiter, type ServeNeeds } from './serve.ts';
 
 export type { ListenerOptions, ListeningAddress } from './listener.ts';
-export type { LimitedRequest, RequestLimiter } from './serve.ts';
 
 /** Is told of each request once it is over. */
 export interface HttpMetrics {

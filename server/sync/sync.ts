@@ -1,11 +1,12 @@
-import type { Route } from '../http/route.ts';
+import type { Requester, Route } from '../http/route.ts';
 import type { RoomId, UserId } from '../matrix/identifiers.ts';
 import type { EventReader, EventSender, MembershipReader, StateReader, Timeline, Visibility } from '../rooms/types.ts';
-import type { Database } from '../storage/types.ts';
+import type { Database, StreamPosition } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { AssembleNeeds } from './assemble.ts';
 import { clientEvents, type ClientEventFormatter } from './client-event.ts';
 import type { RelatedEvents } from './filter-match.ts';
+import { parseFilter } from './filter.ts';
 import { filters, type Filters } from './filter-routes.ts';
 import { FilterStore } from './filter-store.ts';
 import { JoinedRooms } from './joined-rooms.ts';
@@ -15,8 +16,8 @@ import { oldSyncRoutes, type PublishedRooms } from './old-sync.ts';
 import { type SyncPresence, syncRoute } from './routes.ts';
 import { RoomSummaries } from './summary.ts';
 import { type SyncTokens, syncTokens } from './token.ts';
-import type { EventDecoration, SyncContribution } from './types.ts';
-import type { WindowNeeds } from './window.ts';
+import type { EventDecoration, SyncContribution, SyncWindow } from './types.ts';
+import { computeWindow, type WindowNeeds } from './window.ts';
 
 export interface SyncNeeds {
   readonly db: Database;
@@ -54,6 +55,8 @@ export interface Sync {
   readonly filters: Pick<Filters, 'resolve'>;
   /** Which members each device has been sent: for other operations that load them lazily. */
   readonly lazyMembers: LazyMembers;
+  /** What a requester's unfiltered sync from `since` on would be about: for operations that ask what changed. */
+  windowSince(requester: Requester, since: StreamPosition): SyncWindow;
   /** Lets every waiting request go with what it has. */
   stop(): void;
 }
@@ -114,6 +117,8 @@ export function createSync(needs: SyncNeeds): Sync {
     tokens,
     filters: filtering,
     lazyMembers,
+    windowSince: (requester, since) =>
+      computeWindow(windows, { requester, since, filter: parseFilter({}), fullState: false }),
     stop: () => notifier.stop(),
   };
 }

@@ -1,4 +1,5 @@
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino, type DestinationStream, type Logger as PinoLogger, stdSerializers } from 'pino';
 import type { LogData, Logger } from './log.ts';
@@ -32,14 +33,12 @@ export interface Log {
 }
 
 /** Opens a log. Throws the file system's error if the file cannot be opened. */
-export function openLog(target: LogTarget): Log {
+export async function openLog(target: LogTarget): Promise<Log> {
   const { file } = target;
-  if (file !== undefined) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    // Found out here, where it can be thrown; the stream below only opens it later.
-    closeSync(openSync(file, 'a', 0o600));
-  }
+  if (file !== undefined) mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const destination = pino.destination({ dest: file ?? 1, append: true, mode: 0o600, sync: false });
+  // Rejects with an "error" that comes before.
+  await once(destination, 'ready');
   if (file !== undefined && target.maxBytes > 0) rotate(destination, file, target);
   complain(destination, file ?? 'standard output');
 
@@ -148,7 +147,7 @@ function flushNow(destination: Destination): void {
   try {
     destination.flushSync();
   } catch (error) {
-    // Not yet open, or broken: there is nothing left to write it to.
+    // It is being opened anew, or broken: there is nothing left to write to.
     report('the last lines of the log are lost', error);
   }
 }

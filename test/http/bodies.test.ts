@@ -277,3 +277,28 @@ test('a raw body ends with an error when the client leaves, and when it stalls f
   assert.match(String((await answer)[0]), /^HTTP\/1\.1 408 /);
   assert.deepEqual(ends, ['the client went away', 'The body took too long to arrive']);
 });
+
+test('a client that leaves while nobody reads its raw body hurts nobody', async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  const { open, origin } = await serve(t, [
+    route({
+      method: 'POST',
+      path,
+      auth: 'none',
+      rawBody: true,
+      handle: async ({ signal }) => {
+        signal.addEventListener('abort', () => left.resolve());
+        asked.resolve();
+        await left.promise;
+        return {};
+      },
+    }),
+  ]);
+  const socket = await open();
+  socket.write(`POST ${path} HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nabc`);
+  await asked.promise;
+  socket.destroy();
+  await left.promise;
+  assert.equal((await ask(`${origin}/health`)).body, 'OK');
+});

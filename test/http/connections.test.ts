@@ -7,7 +7,8 @@ import { test, type TestContext } from 'node:test';
 import { connect as connectTls, type PeerCertificate } from 'node:tls';
 
 import { route, type Route } from '../../server/http/route.ts';
-import { createHttpServer, type HttpServer, type ListenerOptions } from '../../server/http/server.ts';
+import type { ListenerOptions } from '../../server/http/listener.ts';
+import { createHttpServer, type HttpServer } from '../../server/http/server.ts';
 import { systemClock } from '../../server/util/clock.ts';
 import { silentLogger } from '../../server/util/log.ts';
 import { ask, readAll, serve, tokens } from './harness.ts';
@@ -38,12 +39,17 @@ function longPoll(): { routes: Route[]; waiting: Promise<void>; aborted: Promise
   return { routes: [poll], waiting: waiting.promise, aborted: aborted.promise, letGo: () => letGo.resolve() };
 }
 
-function listenOn(t: TestContext, options: Partial<ListenerOptions>, routes: readonly Route[] = []): HttpServer {
+function listenOn(t: TestContext, ...listeners: Partial<ListenerOptions>[]): HttpServer {
   const server = createHttpServer({
-    routes,
-    listeners: [
-      { port: 0, bindAddresses: ['127.0.0.1'], tls: undefined, xForwarded: false, resources: ['client'], ...options },
-    ],
+    routes: [],
+    listeners: listeners.map((options) => ({
+      port: 0,
+      bindAddresses: ['127.0.0.1'],
+      tls: undefined,
+      xForwarded: false,
+      resources: ['client'],
+      ...options,
+    })),
     db: { committed: async () => {} },
     log: silentLogger,
     clock: systemClock,
@@ -192,13 +198,14 @@ test('a port that is taken is named in the error, and what was already open is c
   t.after(() => other.close());
   const taken = other.address();
   assert.ok(typeof taken === 'object' && taken !== null);
-  const server = listenOn(t, { port: taken.port });
+  const server = listenOn(t, {}, { bindAddresses: ['127.0.0.2', '127.0.0.1'], port: taken.port });
   await assert.rejects(server.start(), {
     name: 'ListenError',
     code: 'EADDRINUSE',
     message: `cannot listen on port ${taken.port} of 127.0.0.1: another program is using it`,
   });
   assert.deepEqual(server.addresses, []);
+  await assert.rejects(ask(`http://127.0.0.2:${taken.port}/health`));
 });
 
 test('an address of no interface is a clear error', async (t) => {

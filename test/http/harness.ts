@@ -63,7 +63,7 @@ export interface Served {
 export async function serve(
   t: TestContext,
   routes: readonly Route[],
-  options: Partial<HttpServerOptions> & { xForwarded?: boolean } = {},
+  options: Partial<HttpServerOptions> = {},
 ): Promise<Served> {
   const { log, lines } = recordingLog();
   const server = createHttpServer({
@@ -73,7 +73,7 @@ export async function serve(
         port: 0,
         bindAddresses: ['127.0.0.1'],
         tls: undefined,
-        xForwarded: options.xForwarded ?? false,
+        xForwarded: false,
         resources: ['client', 'federation', 'keys', 'media'],
       },
     ],

@@ -221,6 +221,45 @@ test('a stream nobody will read is destroyed: the client left, asked for HEAD on
   assert.match(JSON.stringify(errors), /the disk broke/);
 });
 
+test('a stream that fails before its first byte is an error like any other, also if nobody was looking', async (t) => {
+  const commit = Promise.withResolvers<void>();
+  let committed = Promise.resolve();
+  const failing = new Readable({ read() {} });
+  const { origin } = await serve(
+    t,
+    [
+      ...replying(
+        () =>
+          new Reply({
+            headers: { 'content-type': 'image/png', 'content-length': '1000' },
+            body: new Readable({
+              read() {
+                this.destroy(new Error('no such file'));
+              },
+            }),
+          }),
+      ),
+      route({
+        method: 'PUT',
+        path,
+        auth: 'none',
+        handle: () => {
+          committed = commit.promise;
+          setImmediate(() => failing.destroy(new Error('gone before it began')));
+          failing.once('close', () => commit.resolve());
+          return new Reply({ body: failing });
+        },
+      }),
+    ],
+    { db: { committed: () => committed } },
+  );
+  const { status, body, headers } = await ask(origin + path);
+  assert.equal(status, 500);
+  assert.deepEqual(body, { errcode: 'M_UNKNOWN', error: 'Internal server error' });
+  assert.equal(headers.get('access-control-allow-origin'), '*');
+  assert.deepEqual(await refusal(origin + path, { method: 'PUT' }), [500, 'M_UNKNOWN']);
+});
+
 test('metrics hear of every request once, with the declared path', async (t) => {
   const heard: unknown[] = [];
   const { origin, open } = await serve(

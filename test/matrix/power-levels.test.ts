@@ -42,6 +42,7 @@ test('additional creators count from version 12 on', () => {
   const content = { additional_creators: [bob, charlie, alice, bob] };
   assert.deepEqual(creatorsOf(createIn('11', content)), [alice]);
   assert.deepEqual(creatorsOf(createIn('12', content)), [alice, bob, charlie]);
+  assert.deepEqual(creatorsOf(createIn('12', { additional_creators: ['bob', 3, bob] })), [alice, bob]);
 });
 
 test('creators of version 12 outrank every number, with and without m.room.power_levels', () => {

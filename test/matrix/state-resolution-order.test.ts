@@ -4,8 +4,8 @@ import type { RoomEvent } from '../../server/matrix/events/event.ts';
 import type { EventId } from '../../server/matrix/identifiers.ts';
 import {
   authChainDifferenceByWalking,
-  conflictedSubgraphByWalking,
   runToEnd,
+  walkConflictedSubgraph,
 } from '../../server/matrix/state-resolution/event-source.ts';
 import { mainlineOrder, reverseTopologicalPowerOrder } from '../../server/matrix/state-resolution/topological-order.ts';
 import { alice, eventId, TestRoom } from './event-builder.ts';
@@ -173,7 +173,7 @@ test('the conflicted subgraph is every path from one conflicted event to another
     { id: 'above', cites: ['top'] },
   ]);
   const found = (...conflicted: readonly string[]) =>
-    names([...conflictedSubgraphByWalking(get, new Set(ids(...conflicted)))].toSorted());
+    names([...runToEnd(walkConflictedSubgraph(get, new Set(ids(...conflicted))))].toSorted());
   assert.equal(found('top', 'low'), 'low top via1 via2');
   assert.equal(found('top', 'root'), 'aside low root top via1 via2');
   assert.equal(found('via1', 'via2'), 'via1 via2');

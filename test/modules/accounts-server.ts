@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -20,6 +20,7 @@ import {
 import { migrations as openIdMigrations, openid, type OpenIdModule } from '../../server/modules/openid/index.ts';
 import type { Route } from '../../server/http/route.ts';
 import { openDatabase } from '../../server/storage/database.ts';
+import type { Database } from '../../server/storage/types.ts';
 import { systemClock } from '../../server/util/clock.ts';
 import { type Logger, silentLogger } from '../../server/util/log.ts';
 import { systemRandom } from '../../server/util/random.ts';
@@ -58,6 +59,7 @@ export interface HouseOptions {
 }
 
 interface Parts {
+  readonly db: Database;
   readonly accounts: AccountsModule;
   readonly devices: DeviceManagementModule;
   readonly openid: OpenIdModule;
@@ -128,6 +130,41 @@ export class House {
   /** Logs someone in once more. */
   async logIn(username: string, more: Json = {}): Promise<TestClient> {
     return this.client(expectOk(await this.client().post('/_matrix/client/v3/login', loginBody(username, more))));
+  }
+
+  /** As an importer would: sets the hash of a password that another server made. */
+  importPasswordHash(user: UserId, hash: string): void {
+    const { db } = this.#running;
+    const set = db.prepareWrite('UPDATE users SET password_hash = ? WHERE user_id = ?');
+    db.write((tx) => void set.run(tx, hash, user));
+  }
+
+  passwordHashOf(user: UserId): string {
+    const found = this.#running.db
+      .prepareRead<{ password_hash: string }>('SELECT password_hash FROM users WHERE user_id = ?')
+      .find(user);
+    return found?.password_hash ?? '';
+  }
+
+  /** Whether some bytes lie anywhere in the files of the database. */
+  fileContains(text: string): boolean {
+    const files = ['homeserver.db', 'homeserver.db-wal'].map((name) => join(this.#folder, name));
+    return files.some((file) => existsSync(file) && readFileSync(file).includes(text));
+  }
+
+  /** Resolves when what was written is on disk. */
+  settled(): Promise<void> {
+    return this.#running.db.committed();
+  }
+
+  /** How many transactions the write-ahead log holds: a frame that ends one names the size of the database. */
+  commits(): number {
+    const wal = readFileSync(join(this.#folder, 'homeserver.db-wal'));
+    let commits = 0;
+    for (let frame = 32; frame + 24 <= wal.length; frame += 24 + 4_096) {
+      if (wal.readUInt32BE(frame + 4) !== 0) commits += 1;
+    }
+    return commits;
   }
 
   async #start(): Promise<void> {
@@ -247,6 +284,7 @@ export class House {
     for (const module of modules) module.start?.();
     const { addresses } = await server.start();
     this.#parts = {
+      db,
       accounts: people,
       devices,
       openid: identity,

@@ -2,7 +2,7 @@ import type { AuthState } from '../auth-rules/auth-state.ts';
 import { checkAuthRules } from '../auth-rules/check.ts';
 import { type RoomEvent, type StateKey, type StateMap, stateKeyOf } from '../events/event.ts';
 import type { EventId } from '../identifiers.ts';
-import { conflictedSubgraphByWalking, EVENTS_PER_STEP, type EventSource, type Steps } from './event-source.ts';
+import { EVENTS_PER_STEP, type EventSource, type Steps, walkConflictedSubgraph } from './event-source.ts';
 import { KnownEvents } from './known-events.ts';
 import { separate } from './separate.ts';
 import { mainlineOrder, reverseTopologicalPowerOrder } from './topological-order.ts';
@@ -56,11 +56,15 @@ function* fullConflictedSet(
   { source, events, isV21 }: { source: EventSource; events: KnownEvents; isV21: boolean },
 ): Steps<ReadonlyMap<EventId, RoomEvent>> {
   const ids = new Set(conflicted);
-  for (const id of source.authChainDifference(stateSets.map((state) => [...state.values()]))) ids.add(id);
+  const states = stateSets.map((state) => [...state.values()]);
+  const difference = source.authChainDifferenceSteps
+    ? yield* source.authChainDifferenceSteps(states)
+    : source.authChainDifference(states);
+  for (const id of difference) ids.add(id);
   yield;
   if (isV21) {
     const between =
-      source.conflictedSubgraph?.(conflicted) ?? conflictedSubgraphByWalking((id) => events.find(id), conflicted);
+      source.conflictedSubgraph?.(conflicted) ?? (yield* walkConflictedSubgraph((id) => events.find(id), conflicted));
     for (const id of between) ids.add(id);
     yield;
   }

@@ -64,7 +64,8 @@ export class RelationStore {
 
     // 1 parent, 2 kind, 3 type; from 4 on the bounds: behind a place and a position, up to another place and position.
     const matches = '(?2 IS NULL OR rel_type = ?2) AND (?3 IS NULL OR type = ?3)';
-    const within = '(depth, position) > (?4, ?5) AND position > ?6 AND (depth, position) <= (?7, ?8) AND position <= ?9';
+    const within =
+      '(depth, position) > (?4, ?5) AND position > ?6 AND (depth, position) <= (?7, ?8) AND position <= ?9';
     const children = `SELECT child_id, depth, position FROM relations WHERE parent_id = ?1 AND ${matches} AND ${within}`;
     const back = 'ORDER BY depth DESC, position DESC LIMIT ?10';
     const forward = 'ORDER BY depth, position LIMIT ?10';
@@ -129,7 +130,14 @@ export class RelationStore {
     const { parentId, relType, type, levels, direction, from, to, limit } = query;
     const isBack = direction === 'b';
     const [lower, upper] = isBack ? [to, from] : [from, to];
-    const values = [parentId, relType ?? null, type ?? null, ...lowerBound(lower), ...upperBound(upper), limit] as const;
+    const values = [
+      parentId,
+      relType ?? null,
+      type ?? null,
+      ...lowerBound(lower),
+      ...upperBound(upper),
+      limit,
+    ] as const;
     const rows =
       levels === 1
         ? (isBack ? this.#listBack : this.#listForward).list(...values)

@@ -1,6 +1,6 @@
-import { findAccessToken } from '../../../http/authenticate.ts';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import { route, type Route } from '../../../http/route.ts';
+import { jsonObject } from '../../../http/schemas.ts';
 import { MatrixError, forbidden, unrecognized } from '../../../matrix/errors.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
@@ -9,8 +9,9 @@ import type { Login, LoginBody } from '../service/login.ts';
 import type { Devices } from '../service/needs.ts';
 import type { AccountsSettings } from '../service/settings.ts';
 import type { Tokens } from '../service/tokens.ts';
+import { shownToken } from './access-token.ts';
 import { sessionAnswer, tokenFields } from './answers.ts';
-import { guardedBody, loginBody, refreshBody } from './schemas.ts';
+import { loginBody, refreshBody } from './schemas.ts';
 
 /** Logging in and out, and the tokens in between (spec: "Login"). */
 export function loginRoutes(needs: {
@@ -43,7 +44,7 @@ export function loginRoutes(needs: {
       body: loginBody,
       bodyLimit: 65_536,
       handle: async ({ body, ip, headers, url }) => {
-        const token = findAccessToken(headers, Object.fromEntries(new URL(url, 'http://x').searchParams));
+        const token = shownToken({ headers, url });
         const { userId, session } = await login.logIn(body as LoginBody & JsonObject, { ip, token });
         return {
           ...sessionAnswer(userId, settings.serverName, session),
@@ -55,7 +56,7 @@ export function loginRoutes(needs: {
       method: 'POST',
       path: '/_matrix/client/v1/login/get_token',
       auth: 'user',
-      body: guardedBody,
+      body: jsonObject,
       emptyBodyAllowed: true,
       handle: ({ requester, body, ip }) => {
         if (!enabled) throw unrecognized('Login tokens are not given out here');
@@ -70,7 +71,7 @@ export function loginRoutes(needs: {
           {
             requester,
             operation: 'get login token',
-            body: body as JsonObject,
+            body,
             ip,
             // Spec: each further client needs a proof of its own.
             always: true,

@@ -1,5 +1,4 @@
 import Type from 'typebox';
-import { findAccessToken } from '../../../http/authenticate.ts';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import { Reply, route, type Route } from '../../../http/route.ts';
 import { jsonObject } from '../../../http/schemas.ts';
@@ -8,6 +7,7 @@ import type { ServerName } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { Registration, RegistrationBody } from '../service/registration.ts';
 import type { SharedSecretRegistration } from '../service/shared-secret.ts';
+import { shownToken } from './access-token.ts';
 import { sessionAnswer } from './answers.ts';
 import { guestBody, registerBody, sharedSecretBody } from './schemas.ts';
 
@@ -42,7 +42,7 @@ export function registrationRoutes(needs: {
         }
         if (body['type'] === 'm.login.application_service') {
           const parsed = parseRegister(body);
-          const token = findAccessToken(headers, Object.fromEntries(new URL(url, 'http://x').searchParams));
+          const token = shownToken({ headers, url });
           const { userId, session } = registration.registerForAppservice(parsed, token);
           return sessionAnswer(userId, serverName, session);
         }

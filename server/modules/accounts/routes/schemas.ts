@@ -1,15 +1,6 @@
 import Type from 'typebox';
 import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
 
-/** The `auth` object of requests that use interactive authentication; each stage reads its own keys. */
-export const auth = Type.Object({
-  type: Type.Optional(Type.String({ maxLength: 255 })),
-  session: Type.Optional(Type.String({ maxLength: 255 })),
-});
-
-/** A body of which only `auth` is looked at here. */
-export const guardedBody = Type.Object({ auth: Type.Optional(auth) });
-
 /** What `POST /register` and `POST /login` have in common. */
 const session = {
   device_id: Type.Optional(deviceId),
@@ -19,7 +10,6 @@ const session = {
 
 export const registerBody = Type.Object({
   ...session,
-  auth: Type.Optional(auth),
   type: Type.Optional(Type.String()),
   username: Type.Optional(Type.String()),
   password: Type.Optional(Type.String()),
@@ -38,14 +28,13 @@ export const loginBody = Type.Object({
 
 export const refreshBody = Type.Object({ refresh_token: Type.String() });
 
+// `auth` is not described here: interactive authentication reads it itself.
 export const passwordBody = Type.Object({
-  auth: Type.Optional(auth),
   new_password: Type.Optional(Type.String()),
   logout_devices: Type.Optional(Type.Boolean()),
 });
 
 export const deactivateBody = Type.Object({
-  auth: Type.Optional(auth),
   erase: Type.Optional(Type.Boolean()),
   id_server: Type.Optional(Type.String()),
 });

@@ -364,7 +364,8 @@ function isDue(flows: readonly Flow[], completed: JsonObject, type: string): boo
 }
 
 function readAuth(auth: JsonValue | undefined): JsonObject | undefined {
-  if (auth === undefined) return undefined;
+  // Some clients send null until there is something to send.
+  if (auth === undefined || auth === null) return undefined;
   if (!isJsonObject(auth)) throw badJson('The key auth must be an object');
   for (const key of ['type', 'session']) {
     if (auth[key] !== undefined && typeof auth[key] !== 'string') throw badJson(`The key auth.${key} must be text`);

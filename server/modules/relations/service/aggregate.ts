@@ -41,7 +41,12 @@ export function bundledAggregations(needs: AggregationNeeds): EventDecoration {
 }
 
 /** Edits and references. Annotations are the client's to count (spec: "Server-side aggregation of m.annotation"). */
-function aggregate(needs: AggregationNeeds, events: readonly PersistedEvent[], viewer: Viewer, show: Show): Aggregations {
+function aggregate(
+  needs: AggregationNeeds,
+  events: readonly PersistedEvent[],
+  viewer: Viewer,
+  show: Show,
+): Aggregations {
   const found = new Map<EventId, Record<string, JsonObject>>();
   for (const { parent, relType } of listParents(needs, events, [REPLACE, REFERENCE])) {
     const aggregation =

@@ -41,7 +41,8 @@ export function relationRules(needs: {
       }
       if (relType === ANNOTATION) {
         if (key === undefined) throw badJson('An annotation needs a key');
-        if (key.length > MAX_KEY_LENGTH) throw badJson(`The key of an annotation has at most ${MAX_KEY_LENGTH} characters`);
+        if (key.length > MAX_KEY_LENGTH)
+          throw badJson(`The key of an annotation has at most ${MAX_KEY_LENGTH} characters`);
       }
       // Spec: "Validation of m.thread relationships".
       if (relType === THREAD && parent !== undefined && readRelation(parent.content) !== undefined) {

@@ -1,0 +1,210 @@
+import Type from 'typebox';
+import type { Requester, Route } from '../../http/route.ts';
+import { route } from '../../http/route.ts';
+import { durationMs, jsonObject, mapByUser, mapOf } from '../../http/schemas.ts';
+import { forbidden } from '../../matrix/errors.ts';
+import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
+import type { JsonObject } from '../../matrix/json.ts';
+import type { Database, StreamPosition } from '../../storage/types.ts';
+import type { SyncTokens } from '../../sync/token.ts';
+import type { SyncWindow } from '../../sync/types.ts';
+import type { CrossSigning, CrossSigningUpload } from './service/cross-signing.ts';
+import { type DeviceKeys, splitByServer } from './service/device-keys.ts';
+import { changedUsers } from './sync.ts';
+import type { DeviceListStore } from './store/device-lists.ts';
+
+/** Keys of every device in a large room are asked for at once, and a client may upload a hundred one-time keys. */
+const MAX_BODY_BYTES = 1024 * 1024;
+/** As long as the spec recommends clients to ask for. */
+const DEFAULT_REMOTE_TIMEOUT_MS = 10_000;
+
+/** The guard of actions that want proof of who one is. */
+export interface InteractiveAuth {
+  guard<Input>(
+    request: {
+      readonly requester: Requester;
+      readonly operation: string;
+      readonly body: JsonObject;
+      readonly ip: string;
+      readonly read: (body: JsonObject) => Input;
+    },
+    act: (input: Input) => Promise<object> | object,
+  ): Promise<object>;
+}
+
+/** Keys of users of other servers, with the servers that did not answer. */
+export interface RemoteKeys {
+  query(
+    wanted: ReadonlyMap<ServerName, readonly (readonly [UserId, readonly string[]])[]>,
+    timeoutMs: number,
+  ): Promise<{
+    readonly deviceKeys: JsonObject;
+    readonly masterKeys: JsonObject;
+    readonly selfSigningKeys: JsonObject;
+    readonly failures: JsonObject;
+  }>;
+  claim(
+    wanted: ReadonlyMap<ServerName, readonly (readonly [UserId, Readonly<Record<string, string>>])[]>,
+    timeoutMs: number,
+  ): Promise<{ readonly oneTimeKeys: JsonObject; readonly failures: JsonObject }>;
+}
+
+export interface KeyRoutesNeeds {
+  readonly db: Database;
+  readonly serverName: ServerName;
+  readonly interactiveAuth: InteractiveAuth;
+  readonly tokens: Pick<SyncTokens, 'parse'>;
+  /** What a viewer's sync from `since` on would be about. */
+  readonly windowSince: (requester: Requester, since: StreamPosition) => SyncWindow;
+  readonly rooms: { shareRoom(a: UserId, b: UserId): boolean };
+  readonly remote?: RemoteKeys | undefined;
+}
+
+function deviceOf({ deviceId }: Requester): DeviceId {
+  if (deviceId === undefined) throw forbidden('Only a device has keys');
+  return deviceId;
+}
+
+function unreachable(servers: Iterable<ServerName>): JsonObject {
+  return Object.fromEntries(
+    [...servers].map((server) => [server, { status: 503, message: 'This server does not talk to other servers' }]),
+  );
+}
+
+const deviceKeysSchema = Type.Object({
+  user_id: Type.String(),
+  device_id: Type.String(),
+  algorithms: Type.Array(Type.String()),
+  keys: mapOf(Type.String()),
+  signatures: mapOf(mapOf(Type.String())),
+});
+
+export function keyRoutes(
+  needs: KeyRoutesNeeds & { deviceKeys: DeviceKeys; crossSigning: CrossSigning; deviceLists: DeviceListStore },
+): Route[] {
+  const { db, serverName, interactiveAuth, tokens, windowSince, rooms, remote, deviceKeys, crossSigning } = needs;
+
+  return [
+    route({
+      method: 'POST',
+      // Old clients name their device in the path; it was never looked at.
+      path: ['/_matrix/client/v3/keys/upload', '/_matrix/client/v3/keys/upload/:deviceId'],
+      auth: 'user',
+      guests: true,
+      bodyLimit: MAX_BODY_BYTES,
+      body: Type.Object({
+        device_keys: Type.Optional(deviceKeysSchema),
+        one_time_keys: Type.Optional(jsonObject),
+        fallback_keys: Type.Optional(jsonObject),
+      }),
+      handle: ({ requester, body }) => {
+        const deviceId = deviceOf(requester);
+        deviceKeys.upload(requester.userId, deviceId, body);
+        return { one_time_key_counts: deviceKeys.countOneTimeKeys(requester.userId, deviceId) };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/_matrix/client/v3/keys/query',
+      auth: 'user',
+      guests: true,
+      bodyLimit: MAX_BODY_BYTES,
+      body: Type.Object({
+        device_keys: mapByUser(Type.Array(Type.String())),
+        timeout: Type.Optional(durationMs),
+      }),
+      handle: async ({ requester, body }) => {
+        const viewer = requester.userId;
+        const { local, remote: others } = splitByServer(body.device_keys, serverName);
+        const keysOf = (usage: 'master' | 'self_signing' | 'user_signing'): JsonObject =>
+          Object.fromEntries(
+            local.flatMap(([userId]) => {
+              const key = crossSigning.find(userId, usage, viewer);
+              return key === undefined ? [] : [[userId, key]];
+            }),
+          );
+        const elsewhere =
+          others.size === 0 ? undefined : await remote?.query(others, body.timeout ?? DEFAULT_REMOTE_TIMEOUT_MS);
+        const own = local.map(([userId, devices]) => [userId, deviceKeys.query(userId, devices, viewer)] as const);
+        return {
+          device_keys: { ...elsewhere?.deviceKeys, ...Object.fromEntries(own) },
+          failures: elsewhere?.failures ?? unreachable(others.keys()),
+          master_keys: { ...elsewhere?.masterKeys, ...keysOf('master') },
+          self_signing_keys: { ...elsewhere?.selfSigningKeys, ...keysOf('self_signing') },
+          user_signing_keys: keysOf('user_signing'),
+        };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/_matrix/client/v3/keys/claim',
+      auth: 'user',
+      guests: true,
+      bodyLimit: MAX_BODY_BYTES,
+      body: Type.Object({
+        one_time_keys: mapByUser(mapOf(Type.String())),
+        timeout: Type.Optional(durationMs),
+      }),
+      handle: async ({ body }) => {
+        const { local, remote: others } = splitByServer(body.one_time_keys, serverName);
+        const elsewhere =
+          others.size === 0 ? undefined : await remote?.claim(others, body.timeout ?? DEFAULT_REMOTE_TIMEOUT_MS);
+        const claimed = db.write((tx) =>
+          local.flatMap(([userId, byDevice]) => {
+            const devices = Object.entries(byDevice).flatMap(([deviceId, algorithm]) => {
+              const key = deviceKeys.claim(tx, userId, deviceId as DeviceId, algorithm);
+              return key === undefined ? [] : [[deviceId, { [`${key.algorithm}:${key.keyId}`]: key.key }] as const];
+            });
+            return devices.length === 0 ? [] : [[userId, Object.fromEntries(devices)] as const];
+          }),
+        );
+        return {
+          one_time_keys: { ...elsewhere?.oneTimeKeys, ...Object.fromEntries(claimed) },
+          failures: elsewhere?.failures ?? unreachable(others.keys()),
+        };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/_matrix/client/v3/keys/changes',
+      auth: 'user',
+      guests: true,
+      query: Type.Object({ from: Type.String(), to: Type.String() }),
+      handle: ({ requester, query }) => {
+        // NOT-SPEC: changes after `to` are given too. Only the last change of each user is kept, so one before `to` could
+        // hide behind a later one, and to look once more at a user is harmless.
+        tokens.parse(query.to, 'to');
+        const window = windowSince(requester, tokens.parse(query.from, 'from'));
+        return changedUsers(window, needs.deviceLists, rooms);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: ['/_matrix/client/v3/keys/device_signing/upload', '/_matrix/client/unstable/keys/device_signing/upload'],
+      auth: 'user',
+      body: jsonObject,
+      handle: ({ requester, body, ip }) => {
+        const read = (input: JsonObject): CrossSigningUpload => crossSigning.read(requester.userId, input);
+        const act = (upload: CrossSigningUpload): object => {
+          crossSigning.store(requester.userId, upload);
+          return {};
+        };
+        // The second round of the dialogue may leave the keys out, as the session remembers them.
+        const isDialogue = body['auth'] !== undefined;
+        if (!isDialogue) {
+          const upload = read(body);
+          if (!crossSigning.replaces(requester.userId, upload)) return act(upload);
+        }
+        return interactiveAuth.guard({ requester, operation: 'replace cross-signing keys', body, ip, read }, act);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: ['/_matrix/client/v3/keys/signatures/upload', '/_matrix/client/unstable/keys/signatures/upload'],
+      auth: 'user',
+      bodyLimit: MAX_BODY_BYTES,
+      body: mapOf(jsonObject),
+      handle: ({ requester, body }) => ({ failures: crossSigning.addSignatures(requester.userId, body) }),
+    }),
+  ];
+}

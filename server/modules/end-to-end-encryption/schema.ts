@@ -1,0 +1,71 @@
+import type { ModuleMigrations } from '../../module.ts';
+
+export const migrations: ModuleMigrations = {
+  owner: 'end-to-end-encryption',
+  migrations: [
+    {
+      sql: `
+        CREATE TABLE device_keys (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          keys TEXT NOT NULL,
+          PRIMARY KEY (user_id, device_id)
+        ) STRICT, WITHOUT ROWID;
+
+        -- A claimed key stays for a while without its content: a client that repeats an upload must not have it given out
+        -- again.
+        CREATE TABLE one_time_keys (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          algorithm TEXT NOT NULL,
+          key_id TEXT NOT NULL,
+          key TEXT,
+          claimed_ms INTEGER,
+          UNIQUE (user_id, device_id, algorithm, key_id)
+        ) STRICT;
+        CREATE INDEX one_time_keys_unclaimed ON one_time_keys (user_id, device_id, algorithm, id)
+          WHERE claimed_ms IS NULL;
+        CREATE INDEX one_time_keys_claimed ON one_time_keys (claimed_ms) WHERE claimed_ms IS NOT NULL;
+
+        CREATE TABLE fallback_keys (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          algorithm TEXT NOT NULL,
+          key_id TEXT NOT NULL,
+          key TEXT NOT NULL,
+          used INTEGER NOT NULL DEFAULT 0,
+          PRIMARY KEY (user_id, device_id, algorithm)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE cross_signing_keys (
+          user_id TEXT NOT NULL,
+          usage TEXT NOT NULL CHECK (usage IN ('master', 'self_signing', 'user_signing')),
+          public_key TEXT NOT NULL,
+          keys TEXT NOT NULL,
+          PRIMARY KEY (user_id, usage)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Signatures uploaded after the keys they are on. The target is a device ID or a public cross-signing key.
+        CREATE TABLE key_signatures (
+          user_id TEXT NOT NULL,
+          target TEXT NOT NULL,
+          signer TEXT NOT NULL,
+          signing_key_id TEXT NOT NULL,
+          signature TEXT NOT NULL,
+          PRIMARY KEY (user_id, target, signer, signing_key_id)
+        ) STRICT, WITHOUT ROWID;
+
+        -- The last change of a user's devices or keys. viewer '': for everyone who shares a room with them; else for
+        -- that user alone (what one signed of somebody else's is shown to nobody else).
+        CREATE TABLE device_list_changes (
+          user_id TEXT NOT NULL,
+          viewer TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          PRIMARY KEY (user_id, viewer)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX device_list_changes_by_position ON device_list_changes (position);
+      `,
+    },
+  ],
+};

@@ -1,0 +1,199 @@
+import { canonicalJson } from '../../../matrix/canonical-json.ts';
+import { forbidden, invalidParam, MatrixError, missingParam } from '../../../matrix/errors.ts';
+import { type DeviceId, isDeviceId, isUserId, type UserId } from '../../../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
+import { signaturesOf, verifyJson } from '../../../matrix/signing.ts';
+import type { Database } from '../../../storage/types.ts';
+import type { CrossSigningKey, CrossSigningStore, KeySignature, Usage } from '../store/cross-signing.ts';
+import type { DeviceKeyStore } from '../store/device-keys.ts';
+import { mergeSignatures } from './device-keys.ts';
+import type { DeviceLists } from './device-lists.ts';
+
+const MASTER = 'master';
+const FIELDS: readonly (readonly [field: 'master_key' | 'self_signing_key' | 'user_signing_key', usage: Usage])[] = [
+  ['master_key', MASTER],
+  ['self_signing_key', 'self_signing'],
+  ['user_signing_key', 'user_signing'],
+];
+
+/** What a user uploads, checked. */
+export type CrossSigningUpload = ReadonlyMap<Usage, CrossSigningKey>;
+
+export interface CrossSigning {
+  /**
+   * Reads and checks an upload of cross-signing keys.
+   * @throws MatrixError M_INVALID_PARAM, M_MISSING_PARAM (no master key), M_INVALID_SIGNATURE, M_FORBIDDEN
+   */
+  read(userId: UserId, body: JsonObject): CrossSigningUpload;
+  /** Whether the upload would put other keys in the place of ones the user has: that wants proof of identity. */
+  replaces(userId: UserId, upload: CrossSigningUpload): boolean;
+  store(userId: UserId, upload: CrossSigningUpload): void;
+  /** Stores signatures of a user on keys; those that were refused, by user and key, with the error. */
+  addSignatures(signer: UserId, uploaded: Readonly<Record<string, JsonObject>>): Readonly<Record<string, JsonObject>>;
+  /** A user's key with the signatures `viewer` may see; the user-signing key is its owner's alone. */
+  find(userId: UserId, usage: Usage, viewer: UserId | undefined): JsonObject | undefined;
+}
+
+function invalidSignature(message: string): MatrixError {
+  return new MatrixError('M_INVALID_SIGNATURE', message, { status: 400 });
+}
+
+/** A key without what signatures do not cover, to compare it by. */
+function contentOf({ signatures: _signatures, unsigned: _unsigned, ...content }: JsonObject): string {
+  return canonicalJson(content);
+}
+
+function readKey(userId: UserId, key: unknown, usage: Usage): CrossSigningKey {
+  const field = `${usage}_key`;
+  if (!isJsonObject(key)) throw invalidParam(`${field} must be an object`);
+  if (key['user_id'] !== userId) throw invalidParam(`${field}.user_id must be your own`);
+  const usages = key['usage'];
+  if (!Array.isArray(usages) || !usages.includes(usage)) throw invalidParam(`${field}.usage must contain "${usage}"`);
+  const keys = isJsonObject(key['keys']) ? Object.entries(key['keys']) : [];
+  const [first] = keys;
+  if (first === undefined || keys.length !== 1) throw invalidParam(`${field}.keys must hold one key`);
+  const [name, publicKey] = first;
+  if (typeof publicKey !== 'string' || publicKey === '' || name !== `ed25519:${publicKey}`) {
+    throw invalidParam(`${field}.keys must be named ed25519: and the key itself`);
+  }
+  return { publicKey, keys: key };
+}
+
+export function createCrossSigning(needs: {
+  readonly db: Database;
+  readonly devices: { exists(userId: UserId, deviceId: DeviceId): boolean };
+  readonly deviceKeys: DeviceKeyStore;
+  readonly store: CrossSigningStore;
+  readonly deviceLists: DeviceLists;
+}): CrossSigning {
+  const { db, devices, deviceKeys, store, deviceLists } = needs;
+
+  function isSame(userId: UserId, usage: Usage, key: CrossSigningKey): boolean {
+    const old = store.find(userId, usage);
+    return old !== undefined && contentOf(old.keys) === contentOf(key.keys);
+  }
+
+  /** The keys of a user that `target` names, for a signature of `signer`, and what they have to be signed with. */
+  function findSigned(
+    signer: UserId,
+    userId: UserId,
+    target: string,
+  ): { readonly keys: JsonObject; readonly signingKeys: readonly (readonly [id: string, publicKey: string])[] } {
+    const master = store.find(userId, MASTER);
+    if (userId !== signer) {
+      // Of others one signs the master key, with one's user-signing key.
+      const own = store.find(signer, 'user_signing');
+      if (own === undefined) throw new MatrixError('M_NOT_FOUND', 'You have no user-signing key');
+      if (master?.publicKey !== target) throw new MatrixError('M_NOT_FOUND', 'The user has no such master key');
+      return { keys: master.keys, signingKeys: [[`ed25519:${own.publicKey}`, own.publicKey]] };
+    }
+    if (master?.publicKey === target) {
+      // One's own master key is signed by one's devices.
+      return {
+        keys: master.keys,
+        signingKeys: deviceKeys.list(signer).flatMap(([id, keys]) => signingKeyOf(id, keys)),
+      };
+    }
+    const keys = isDeviceId(target) ? deviceKeys.find(signer, target) : undefined;
+    if (keys === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such device or master key');
+    const selfSigning = store.find(signer, 'self_signing');
+    if (selfSigning === undefined) throw new MatrixError('M_NOT_FOUND', 'You have no self-signing key');
+    return { keys, signingKeys: [[`ed25519:${selfSigning.publicKey}`, selfSigning.publicKey]] };
+  }
+
+  /** The signatures of `signer` on what was uploaded, each verified; throws if there is none or one is bad. */
+  function readSignatures(signer: UserId, userId: UserId, target: string, uploaded: unknown): KeySignature[] {
+    if (!isJsonObject(uploaded)) throw invalidParam('A signed key must be an object');
+    const { keys, signingKeys } = findSigned(signer, userId, target);
+    if (contentOf(uploaded) !== contentOf(keys)) {
+      throw invalidSignature('What was signed is not the key that was uploaded');
+    }
+    const found = signaturesOf(uploaded, signer);
+    const relevant = signingKeys.filter(([id]) => found.some(({ keyId }) => keyId === id));
+    if (relevant.length === 0) throw invalidSignature('There is no signature of a key that may sign this');
+    return relevant.map(([id, publicKey]) => {
+      const signature = found.find(({ keyId }) => keyId === id)?.signature;
+      if (signature === undefined || !verifyJson(uploaded, signer, id, publicKey)) {
+        throw invalidSignature('The signature is not valid');
+      }
+      return { userId, target, signer, signingKeyId: id, signature };
+    });
+  }
+
+  return {
+    read: (userId, body) => {
+      const upload = new Map<Usage, CrossSigningKey>();
+      for (const [field, usage] of FIELDS) {
+        const key = body[field];
+        if (key !== undefined && key !== null) upload.set(usage, readKey(userId, key, usage));
+      }
+      if (upload.size === 0) return upload;
+      const master = upload.get(MASTER) ?? store.find(userId, MASTER);
+      if (master === undefined) throw missingParam('There is no master key');
+      for (const [usage, { publicKey, keys }] of upload) {
+        if (isDeviceId(publicKey) && devices.exists(userId, publicKey)) {
+          throw forbidden('A device of yours is called like the key');
+        }
+        if (usage !== MASTER && !verifyJson(keys, userId, `ed25519:${master.publicKey}`, master.publicKey)) {
+          throw invalidSignature(`The ${usage} key is not signed by the master key`);
+        }
+      }
+      return upload;
+    },
+    replaces: (userId, upload) =>
+      store.find(userId, MASTER) !== undefined && [...upload].some(([usage, key]) => !isSame(userId, usage, key)),
+    store: (userId, upload) => {
+      const news = [...upload].filter(([usage, key]) => !isSame(userId, usage, key));
+      if (news.length === 0) return;
+      db.write((tx) => {
+        for (const [usage, key] of news) {
+          const old = store.find(userId, usage);
+          if (old !== undefined) store.removeSignaturesOn(tx, userId, old.publicKey);
+          store.put(tx, userId, usage, key);
+        }
+        deviceLists.changed(tx, userId);
+      });
+    },
+    addSignatures: (signer, uploaded) => {
+      const failures = new Map<string, JsonObject>();
+      const good: KeySignature[] = [];
+      for (const [userId, byTarget] of Object.entries(uploaded)) {
+        const failed: [string, JsonObject][] = [];
+        for (const [target, signed] of Object.entries(byTarget)) {
+          try {
+            if (!isUserId(userId)) throw invalidParam('This is no user ID');
+            good.push(...readSignatures(signer, userId, target, signed));
+          } catch (error) {
+            if (!(error instanceof MatrixError)) throw error;
+            failed.push([target, { errcode: error.errcode, error: error.message }]);
+          }
+        }
+        if (failed.length > 0) failures.set(userId, Object.fromEntries(failed));
+      }
+      if (good.length > 0) {
+        db.write((tx) => {
+          for (const signature of good) store.putSignature(tx, signature);
+          for (const userId of new Set(good.map((signature) => signature.userId))) {
+            // What one signs of others concerns nobody but oneself.
+            if (userId === signer) deviceLists.changed(tx, userId);
+            else deviceLists.changedFor(tx, userId, signer);
+          }
+        });
+      }
+      return Object.fromEntries(failures);
+    },
+    find: (userId, usage, viewer) => {
+      if (usage === 'user_signing' && viewer !== userId) return undefined;
+      const key = store.find(userId, usage);
+      if (key === undefined) return undefined;
+      const signers = viewer === undefined || viewer === userId ? [userId] : [userId, viewer];
+      return { ...key.keys, ...mergeSignatures(store, key.keys, userId, key.publicKey, signers) };
+    },
+  };
+}
+
+function signingKeyOf(deviceId: DeviceId, keys: JsonObject): (readonly [string, string])[] {
+  const id = `ed25519:${deviceId}`;
+  const publicKey = isJsonObject(keys['keys']) ? keys['keys'][id] : undefined;
+  return typeof publicKey === 'string' ? [[id, publicKey]] : [];
+}

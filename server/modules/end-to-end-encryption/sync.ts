@@ -1,0 +1,47 @@
+import type { UserId } from '../../matrix/identifiers.ts';
+import type { SyncContribution, SyncWindow } from '../../sync/types.ts';
+import type { DeviceKeys } from './service/device-keys.ts';
+import type { DeviceListStore } from './store/device-lists.ts';
+
+interface SharedRooms {
+  shareRoom(a: UserId, b: UserId): boolean;
+}
+
+/** Whose devices a client has to look at anew, and whose it may forget (spec: "Extensions to /sync", `device_lists`). */
+export function changedUsers(
+  window: SyncWindow,
+  store: DeviceListStore,
+  rooms: SharedRooms,
+): { readonly changed: UserId[]; readonly left: UserId[] } {
+  const { userId: viewer, since } = window;
+  const moved = store.listSince(viewer, since).filter((user) => user === viewer || rooms.shareRoom(viewer, user));
+  return {
+    changed: [...new Set([...moved, ...window.newlySharing()])],
+    left: [...window.noLongerSharing()],
+  };
+}
+
+export function encryptionContribution(needs: {
+  readonly deviceLists: DeviceListStore;
+  readonly deviceKeys: DeviceKeys;
+  readonly rooms: SharedRooms;
+}): SyncContribution {
+  const { deviceLists, deviceKeys, rooms } = needs;
+  return {
+    name: 'end-to-end-encryption',
+    contribute: (window) => {
+      const { userId, requester, initial } = window;
+      const { deviceId } = requester;
+      return {
+        // A client that knows nothing asks for the devices of whom it meets anyway.
+        ...(initial ? {} : { deviceLists: changedUsers(window, deviceLists, rooms) }),
+        ...(deviceId === undefined
+          ? {}
+          : {
+              oneTimeKeysCount: deviceKeys.countOneTimeKeys(userId, deviceId),
+              unusedFallbackKeyTypes: deviceKeys.listUnusedFallback(userId, deviceId),
+            }),
+      };
+    },
+  };
+}

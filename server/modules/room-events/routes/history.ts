@@ -1,0 +1,97 @@
+import Type from 'typebox';
+import { route, type Requester, type Route } from '../../../http/route.ts';
+import { direction, eventId, limit, roomId } from '../../../http/schemas.ts';
+import { notFound } from '../../../matrix/errors.ts';
+import type { JsonObject, JsonValue } from '../../../matrix/json.ts';
+import { formatTimelineToken } from '../../../rooms/timeline-token.ts';
+import type { PersistedEvent } from '../../../rooms/types.ts';
+import type { RoomEventFilter } from '../../../sync/filter.ts';
+import type { History } from '../service/history.ts';
+import type { RoomEventsNeeds } from '../service/needs.ts';
+
+const DEFAULT_LIMIT = 10;
+/** NOT-SPEC: no page has more, so that no request keeps the others waiting; the rest is behind `end`. */
+const MAX_LIMIT = 250;
+const NO_FILTER: RoomEventFilter = {};
+
+/** Reading what was said (spec: client-server API, "Getting events for a room"). */
+export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[] {
+  const { formatter, tokens, settings } = needs;
+  const mostEvents = Math.min(MAX_LIMIT, settings.timelineLimit ?? MAX_LIMIT);
+  return [
+    route({
+      method: 'GET',
+      path: '/_matrix/client/v3/rooms/:roomId/messages',
+      auth: 'user',
+      guests: true,
+      params: Type.Object({ roomId }),
+      query: Type.Object({
+        from: Type.Optional(Type.String()),
+        to: Type.Optional(Type.String()),
+        dir: direction,
+        limit: Type.Optional(limit),
+        filter: Type.Optional(Type.String()),
+      }),
+      handle: ({ requester, params, query }) => {
+        const filter = query.filter === undefined ? NO_FILTER : history.readFilter(query.filter);
+        const { events, start, end } = history.page({
+          requester,
+          roomId: params.roomId,
+          from: query.from === undefined ? undefined : tokens.parsePlace(query.from, 'from'),
+          to: query.to === undefined ? undefined : tokens.parsePlace(query.to, 'to'),
+          direction: query.dir,
+          limit: Math.min(query.limit ?? DEFAULT_LIMIT, mostEvents),
+          filter,
+        });
+        const page: Record<string, JsonValue> = {
+          start: query.from ?? formatTimelineToken(start),
+          chunk: formatter.format(events, requester, { bundle: true }),
+        };
+        if (end !== undefined) page['end'] = formatTimelineToken(end);
+        if (filter.lazyLoadMembers === true) page['state'] = showSpeakers(needs, events, requester);
+        return page;
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/_matrix/client/v3/rooms/:roomId/event/:eventId',
+      auth: 'user',
+      guests: true,
+      params: Type.Object({ roomId, eventId }),
+      handle: ({ requester, params }) => {
+        const event = history.findEvent(requester, params.roomId, params.eventId);
+        if (event === undefined) throw notFound('There is no such event that you may read');
+        return formatter.formatOne(event, requester, { bundle: true });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: [
+        '/_matrix/client/v1/rooms/:roomId/timestamp_to_event',
+        // From before it was stable.
+        '/_matrix/client/unstable/org.matrix.msc3030/rooms/:roomId/timestamp_to_event',
+      ],
+      auth: 'user',
+      params: Type.Object({ roomId }),
+      query: Type.Object({ ts: Type.Integer(), dir: direction }),
+      handle: ({ requester, params, query }) => {
+        const event = history.getNearest(requester, params.roomId, query.ts, query.dir);
+        return { event_id: event.eventId, origin_server_ts: event.originServerTs };
+      },
+    }),
+  ];
+}
+
+/** The memberships of those who speak on a page, as they were at its first event (spec: "Lazy-loading room members"). */
+function showSpeakers(
+  { events, state, formatter }: RoomEventsNeeds,
+  page: readonly PersistedEvent[],
+  requester: Requester,
+): JsonObject[] {
+  const [first] = page;
+  const then = first === undefined ? undefined : state.stateAfter(first.eventId);
+  if (then === undefined) return [];
+  const speakers = new Set(page.map((event) => event.sender));
+  const memberships = [...speakers].flatMap((userId) => then.find('m.room.member', userId) ?? []);
+  return formatter.format(events.listEvents(memberships), requester);
+}

@@ -1,0 +1,98 @@
+import Type from 'typebox';
+import { route, type Route } from '../../../http/route.ts';
+import { eventId, eventType, jsonObject, nonEmptyText, roomId, stateKey, timestampMs } from '../../../http/schemas.ts';
+import type { Sending } from '../service/send.ts';
+
+const transactionId = nonEmptyText(255);
+/** When it happened, for application services (spec: application service API, "Timestamp massaging"). */
+const query = Type.Object({ ts: Type.Optional(timestampMs) });
+
+/** Spec: client-server API, "Sending events to a room" and "Redactions". */
+export function sendRoutes(sending: Sending): Route[] {
+  const room = '/_matrix/client/v3/rooms/:roomId';
+  return [
+    route({
+      method: 'PUT',
+      path: `${room}/send/:eventType/:txnId`,
+      auth: 'user',
+      guests: true,
+      params: Type.Object({ roomId, eventType, txnId: transactionId }),
+      query,
+      body: jsonObject,
+      handle: async ({ requester, params, query: { ts }, body: content }) => {
+        const { eventType: type, txnId } = params;
+        return {
+          event_id: await sending.sendMessage({
+            requester,
+            roomId: params.roomId,
+            type,
+            content,
+            transactionId: txnId,
+            ts,
+          }),
+        };
+      },
+    }),
+    // From before transaction IDs; some bots have never heard of them.
+    route({
+      method: 'POST',
+      path: `${room}/send/:eventType`,
+      auth: 'user',
+      guests: true,
+      params: Type.Object({ roomId, eventType }),
+      query,
+      body: jsonObject,
+      handle: async ({ requester, params, query: { ts }, body: content }) => {
+        const type = params.eventType;
+        return {
+          event_id: await sending.sendMessage({
+            requester,
+            roomId: params.roomId,
+            type,
+            content,
+            transactionId: undefined,
+            ts,
+          }),
+        };
+      },
+    }),
+    route({
+      method: 'PUT',
+      // Without a state key it is the empty one, and then the slash may be left out.
+      path: [`${room}/state/:eventType`, `${room}/state/:eventType/`, `${room}/state/:eventType/:stateKey`],
+      auth: 'user',
+      guests: true,
+      params: Type.Object({ roomId, eventType, stateKey: Type.Optional(stateKey) }),
+      query,
+      body: jsonObject,
+      handle: async ({ requester, params, query: { ts }, body: content }) => {
+        const { eventType: type, stateKey: key = '' } = params;
+        return {
+          event_id: await sending.sendState({ requester, roomId: params.roomId, type, stateKey: key, content, ts }),
+        };
+      },
+    }),
+    route({
+      method: 'PUT',
+      path: `${room}/redact/:eventId/:txnId`,
+      auth: 'user',
+      params: Type.Object({ roomId, eventId, txnId: transactionId }),
+      query,
+      body: jsonObject,
+      emptyBodyAllowed: true,
+      handle: async ({ requester, params, query: { ts }, body: content }) => {
+        const { eventId: target, txnId } = params;
+        return {
+          event_id: await sending.redact({
+            requester,
+            roomId: params.roomId,
+            target,
+            content,
+            transactionId: txnId,
+            ts,
+          }),
+        };
+      },
+    }),
+  ];
+}
