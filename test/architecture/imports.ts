@@ -63,6 +63,7 @@ const RULES: readonly Rule[] = [
       ...KERNEL,
       MODULE_INTERFACE,
       /^server\/config\//,
+      /^server\/settings\.ts$/,
       /^server\/appliance\//,
       /^server\/modules\/[^/]+\/index\.ts$/,
     ],

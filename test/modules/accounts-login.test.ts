@@ -24,6 +24,21 @@ test('the server says how one logs in', async (t) => {
   expectError(await closed.client().post(LOGIN, loginBody('ann')), 400, 'M_UNKNOWN');
 });
 
+test('a page logs people in whose client cannot', async (t) => {
+  const house = await House.open(t);
+  const query = { device_id: 'A"B', refresh_token: true, password: 'secret' };
+  for (const path of ['/_matrix/static/client/login', '/_matrix/static/client/login/']) {
+    const page = await house.client().get(path, query);
+    assert.equal(page.status, 200);
+    assert.match(page.headers.get('content-security-policy') ?? '', /script-src 'sha256-/);
+    const more = /data-more="([^"]*)"/
+      .exec(page.body)?.[1]
+      ?.replace(/&#(\d+);/g, (_all, code) => String.fromCharCode(code));
+    assert.deepEqual(JSON.parse(more ?? ''), { type: 'm.login.password', device_id: 'A"B', refresh_token: true });
+    assert.match(page.body, /matrixLogin\.onLogin/);
+  }
+});
+
 test('Ann logs in by her name however she writes it', async (t) => {
   const house = await House.open(t, { settings: { wellKnown: { 'm.homeserver': { base_url: 'https://x' } } } });
   await house.register('ann');

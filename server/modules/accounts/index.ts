@@ -42,7 +42,7 @@ import { UiAuthSessionStore } from './store/ui-auth-sessions.ts';
 import { UserStore } from './store/users.ts';
 
 export { migrations } from './schema.ts';
-export type { AccountsNeeds, Registered } from './service/needs.ts';
+export type { AccountsNeeds } from './service/needs.ts';
 export type { AccountsSettings } from './service/settings.ts';
 
 /** What the rest of the server uses of accounts. */
@@ -54,9 +54,9 @@ export interface AccountsModule extends Module {
   readonly registrationTokens: RegistrationTokens;
   readonly setupLink: SetupLink;
   /** Whether a user may change their password with a client. */
-  canChangePassword(userId: UserId): boolean;
+  readonly canChangePassword: (userId: UserId) => boolean;
   /** Makes all tokens of a device void: what has to happen when it is removed. */
-  revokeDeviceTokens(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
+  readonly revokeDeviceTokens: (tx: WriteTx, userId: UserId, deviceId: DeviceId) => void;
 }
 
 const PRUNE_EVERY_MS = 3_600_000;

@@ -9,8 +9,6 @@ import { Sightings } from './service/sightings.ts';
 import { DeviceStore } from './store.ts';
 
 export { migrations } from './schema.ts';
-export type { DeviceHooks, Devices } from './service/devices.ts';
-export type { Connection, Device } from './store.ts';
 
 export interface DeviceManagementNeeds {
   readonly db: Database;

@@ -1,15 +1,20 @@
 import Type from 'typebox';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import { route, type Route } from '../../../http/route.ts';
-import { jsonObject } from '../../../http/schemas.ts';
+import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
 import { forbidden, unrecognized } from '../../../matrix/errors.ts';
 import type { InteractiveAuthSessions } from '../service/interactive-auth.ts';
 import type { AccountsSettings } from '../service/settings.ts';
 import { MIN_ADMIN_PASSWORD, type Setup } from '../service/setup.ts';
-import { messagePage, setupPage, stagePage } from './pages.ts';
+import { loginPage, messagePage, setupPage, stagePage } from './pages.ts';
 import { setupBody } from './schemas.ts';
 
 const stageParams = Type.Object({ stage: Type.String({ maxLength: 255 }) });
+const loginQuery = Type.Object({
+  device_id: Type.Optional(deviceId),
+  initial_device_display_name: Type.Optional(text(4096)),
+  refresh_token: Type.Optional(Type.Boolean()),
+});
 const stagePath = '/_matrix/client/v3/auth/:stage/fallback/web';
 
 /** The pages people visit with a browser: stages of interactive authentication, and the first setup. */
@@ -20,6 +25,7 @@ export function browserRoutes(needs: {
   readonly addressLimit: RateLimit;
 }): Route[] {
   const { settings, sessions, setup, addressLimit } = needs;
+  const passwordsWork = settings.passwords.enabled !== 'no' && settings.passwords.localDatabase;
   return [
     route({
       method: 'GET',
@@ -51,6 +57,24 @@ export function browserRoutes(needs: {
         addressLimit.check(ip);
         await sessions.completeStage(query.session, params.stage, body, ip);
         return {};
+      },
+    }),
+    route({
+      method: 'GET',
+      path: ['/_matrix/static/client/login', '/_matrix/static/client/login/'],
+      auth: 'none',
+      resource: 'client',
+      query: loginQuery,
+      handle: ({ query }) => {
+        if (!passwordsWork) throw unrecognized('Nobody logs in with a password here');
+        // Only what is no credential may come along in the address.
+        const { device_id, initial_device_display_name, refresh_token } = query;
+        const more = { type: 'm.login.password', device_id, initial_device_display_name, refresh_token };
+        return loginPage({
+          serverName: settings.serverName,
+          action: '/_matrix/client/v3/login',
+          more: JSON.parse(JSON.stringify(more)),
+        });
       },
     }),
     route({

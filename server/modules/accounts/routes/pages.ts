@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Reply } from '../../../http/route.ts';
+import type { JsonObject } from '../../../matrix/json.ts';
 
 /*
  * The pages people see in a browser: the stages of interactive authentication, and the setup of the first account. They
@@ -41,6 +42,7 @@ const finished = (answer) => {
   const heading = done.querySelector('h1');
   heading.tabIndex = -1;
   heading.focus();
+  if (form.dataset.login !== undefined && window.matrixLogin) window.matrixLogin.onLogin(answer);
   if (form.dataset.tellOpener === undefined) return;
   if (window.onAuthDone) window.onAuthDone();
   else if (window.opener && window.opener.postMessage) window.opener.postMessage('authDone', '*');
@@ -48,7 +50,7 @@ const finished = (answer) => {
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
   error.textContent = '';
-  const fields = Object.fromEntries(new FormData(form));
+  const fields = { ...JSON.parse(form.dataset.more || '{}'), ...Object.fromEntries(new FormData(form)) };
   if (fields.confirmation !== undefined && fields.confirmation !== fields.password) {
     error.textContent = 'The two passwords are not the same.';
     document.getElementById('confirmation').focus();
@@ -91,7 +93,7 @@ const HEADERS = {
 };
 
 /** Text as it may stand in HTML, inside of attributes too. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
@@ -171,6 +173,31 @@ ${form.fields}
 <div id="done" hidden>
 <h1>Thank you</h1>
 <p>You can close this window and go back to the application.</p>
+</div>`,
+    true,
+  );
+}
+
+/** The page that does a whole login (spec: "Login Fallback"). `more` goes into the login request as it is. */
+export function loginPage(options: { serverName: string; action: string; more: JsonObject }): Reply {
+  const serverName = escapeHtml(options.serverName);
+  return page(
+    'Log in',
+    `<div id="ask">
+<h1>Log in to ${serverName}</h1>
+${NEEDS_SCRIPT}
+<form method="post" data-action="${escapeHtml(options.action)}" data-more="${escapeHtml(JSON.stringify(options.more))}" data-login>
+<label for="user">Username</label>
+<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required>
+<p id="error" class="error" role="alert"></p>
+<button type="submit">Log in</button>
+</form>
+</div>
+<div id="done" hidden>
+<h1>You are logged in</h1>
+<p>You can go back to the application.</p>
 </div>`,
     true,
   );

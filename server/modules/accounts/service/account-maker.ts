@@ -8,7 +8,7 @@ import type { TokenMemory } from './authenticator.ts';
 import type { Usernames } from './usernames.ts';
 
 /** An account to be made. */
-export interface AccountOrder {
+interface AccountOrder {
   readonly userId: UserId;
   readonly kind: 'user' | 'guest';
   readonly passwordHash?: string | undefined;

@@ -14,7 +14,7 @@ import { checkNewPassword, type Passwords } from './passwords.ts';
 import type { PasswordSettings } from './settings.ts';
 
 /** A request that may come from someone who is logged in, or from someone who is not but knows the password. */
-export interface ManagementRequest {
+interface ManagementRequest {
   readonly requester: Requester | undefined;
   readonly body: JsonObject;
   readonly ip: string;

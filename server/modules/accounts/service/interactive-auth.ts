@@ -35,12 +35,10 @@ export interface StageAttempt {
  */
 export type Stage = (attempt: StageAttempt) => Promise<JsonValue> | JsonValue;
 
-/** A stage's refusal that ends the request instead of asking again. */
-export class FinalRefusal extends Error {
-  readonly reason: MatrixError;
-  constructor(reason: MatrixError) {
-    super(reason.message);
-    this.reason = reason;
+/** A stage's M_FORBIDDEN that ends the request instead of asking again. */
+export class FinalRefusal extends MatrixError {
+  constructor(message: string) {
+    super('M_FORBIDDEN', message);
   }
 }
 
@@ -182,7 +180,7 @@ export class InteractiveAuthSessions {
   isWaitingFor(sessionId: string, type: string): boolean {
     const session = this.#store.find(sessionId);
     if (session === undefined || session.expiresMs <= this.#clock.now()) return false;
-    return isDue(session.request.flows, session.completed, type);
+    return !(type in session.completed) && isDue(session.request.flows, session.completed, type);
   }
 
   /** A registration is done: repeating it gives the same user for a while. */
@@ -263,9 +261,8 @@ export class InteractiveAuthSessions {
     try {
       result = await this.#run(type, { auth: details, userId: session.userId, ip: options.ip });
     } catch (error) {
-      if (error instanceof FinalRefusal) throw error.reason;
       // What is not about the proof itself (a key is missing, too many attempts) is an error like any other.
-      if (!(error instanceof MatrixError) || !['M_FORBIDDEN', 'M_UNAUTHORIZED'].includes(error.errcode)) throw error;
+      if (!mayTryAgain(error)) throw error;
       this.#save(session);
       return { done: false, reply: challenge(session, error) };
     }
@@ -361,6 +358,11 @@ function isDue(flows: readonly Flow[], completed: JsonObject, type: string): boo
     const at = flow.indexOf(type);
     return at !== -1 && flow.slice(0, at).every((stage) => stage in completed);
   });
+}
+
+function mayTryAgain(error: unknown): error is MatrixError {
+  if (!(error instanceof MatrixError) || error instanceof FinalRefusal) return false;
+  return error.errcode === 'M_FORBIDDEN' || error.errcode === 'M_UNAUTHORIZED';
 }
 
 function readAuth(auth: JsonValue | undefined): JsonObject | undefined {

@@ -37,7 +37,7 @@ export interface ApplicationServices {
 }
 
 /** A new account, as those hear of it who have something to prepare. */
-export interface Registered {
+interface Registered {
   readonly userId: UserId;
   readonly kind: 'user' | 'guest';
   /** Asked for by an administrator; undefined leaves the default. */

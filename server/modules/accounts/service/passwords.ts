@@ -11,7 +11,7 @@ export const MAX_PASSWORD_LENGTH = 512;
 const COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 /** What a verification found out. */
-export interface PasswordVerdict {
+interface PasswordVerdict {
   readonly correct: boolean;
   /** The hash is of an older kind: with the right password at hand it can be made anew. */
   readonly outdated: boolean;

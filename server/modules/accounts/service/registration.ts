@@ -33,7 +33,7 @@ export interface RegistrationBody {
 }
 
 /** A new account, with a session unless the client wanted none. */
-export interface NewUser {
+interface NewUser {
   readonly userId: UserId;
   readonly session: IssuedTokens | undefined;
 }

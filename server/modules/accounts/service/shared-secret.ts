@@ -14,7 +14,7 @@ const NONCE_LIFETIME_MS = 60_000;
 /** Anybody can ask for one; the oldest is forgotten when there are more. */
 const MAX_NONCES = 1_000;
 
-export interface SharedSecretOrder {
+interface SharedSecretOrder {
   readonly nonce: string;
   readonly username: string;
   readonly password: string;

@@ -1,4 +1,4 @@
-import { badJson, forbidden, missingParam, MatrixError } from '../../../matrix/errors.ts';
+import { badJson, missingParam, MatrixError } from '../../../matrix/errors.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { RegistrationTokenStore } from '../store/registration-tokens.ts';
@@ -24,7 +24,7 @@ export function createStages(needs: {
       const request = named || userId === undefined ? auth : { ...auth, user: userId };
       const account = await credentials.checkPassword(request);
       if (userId !== undefined && account.userId !== userId) {
-        throw new FinalRefusal(forbidden('That is the password of somebody else'));
+        throw new FinalRefusal('That is the password of somebody else');
       }
       return account.userId;
     },

@@ -15,7 +15,7 @@ export function hashToken(token: string): Buffer {
 }
 
 /** Someone who logs in. */
-export interface LoginRequest {
+interface LoginRequest {
   readonly userId: UserId;
   /** Undefined: the server picks one. */
   readonly deviceId: DeviceId | undefined;
@@ -188,7 +188,7 @@ export function createTokens(needs: TokensNeeds): Tokens {
 }
 
 /** A device ID as the server picks them: ten capital letters. */
-export function newDeviceId(random: Random): DeviceId {
+function newDeviceId(random: Random): DeviceId {
   const id = randomString(random, 10, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ');
   if (!isDeviceId(id)) throw new TypeError('a made-up device ID is none');
   return id;

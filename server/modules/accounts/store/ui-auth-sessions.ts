@@ -4,7 +4,7 @@ import type { Database, ReadStatement, ReturningStatement, WriteStatement, Write
 import { storedUserId } from './users.ts';
 
 /** What is remembered of the request that began a session. */
-export interface RememberedRequest {
+interface RememberedRequest {
   /** Its body, without `auth` and without secrets. */
   readonly body: JsonObject;
   /** What the server made of the secrets, such as the hash of a new password. */

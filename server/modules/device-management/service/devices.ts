@@ -9,7 +9,7 @@ import type { Sightings } from './sightings.ts';
 const MAX_DISPLAY_NAME_LENGTH = 100;
 
 /** Is told of a device, in the transaction that changes it. */
-export type DeviceHook = (tx: WriteTx, userId: UserId, deviceId: DeviceId) => void;
+type DeviceHook = (tx: WriteTx, userId: UserId, deviceId: DeviceId) => void;
 
 export interface DeviceHooks {
   /** A device is new, or has another name. */

@@ -99,16 +99,14 @@ export class AutoJoin {
     const { db, log } = this.#needs;
     for (;;) {
       const next = this.#pending.list().find(({ userId }) => !this.#failed.has(userId));
-      if (next === undefined) return;
+      if (next === undefined || this.#isStopping) return;
       try {
         await this.run(next);
+        if (!this.#isStopping) db.write((tx) => this.#pending.remove(tx, next.userId));
       } catch (error) {
         log.error({ userId: next.userId, error }, 'automatic joins failed; the next start tries again');
         this.#failed.add(next.userId);
-        continue;
       }
-      if (this.#isStopping) return;
-      db.write((tx) => this.#pending.remove(tx, next.userId));
     }
   }
 
