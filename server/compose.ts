@@ -12,15 +12,30 @@ import { accounts, type AccountsModule, migrations as accountsMigrations } from 
 import { capabilities } from './modules/capabilities/index.ts';
 import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
 import { endToEndEncryption, migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
+import { eventContext } from './modules/event-context/index.ts';
+import { guestAccess, migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
+import { readMarkers, migrations as readMarkerMigrations } from './modules/read-markers/index.ts';
+import { receipts, migrations as receiptMigrations } from './modules/receipts/index.ts';
+import { relations, migrations as relationMigrations } from './modules/relations/index.ts';
 import { reportContent, migrations as reportMigrations } from './modules/report-content/index.ts';
+import { roomEvents } from './modules/room-events/index.ts';
+import { migrations as membershipMigrations, roomMembership } from './modules/room-membership/index.ts';
 import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
 import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
+import { threading, migrations as threadMigrations } from './modules/threading/index.ts';
 import { typingNotifications } from './modules/typing-notifications/index.ts';
 import { createRooms, migrations as roomMigrations, type Rooms } from './rooms/rooms.ts';
 import type { Projection } from './rooms/types.ts';
-import { accountLimits, accountsSettings, capabilityFacts, discoverySettings } from './settings.ts';
+import {
+  accountLimits,
+  accountsSettings,
+  capabilityFacts,
+  discoverySettings,
+  membershipLimits,
+  membershipSettings,
+} from './settings.ts';
 import type { Database, Follower, MigrationSet } from './storage/types.ts';
 import { createSync, type Sync } from './sync/sync.ts';
 import { syncMigrations } from './sync/token.ts';
@@ -41,6 +56,12 @@ export const allMigrations: readonly MigrationSet[] = [
   reportMigrations,
   toDeviceMigrations,
   encryptionMigrations,
+  relationMigrations,
+  threadMigrations,
+  receiptMigrations,
+  readMarkerMigrations,
+  membershipMigrations,
+  guestAccessMigrations,
 ];
 
 export interface ComposeNeeds {
@@ -99,6 +120,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     contributions: () => contributions,
     decorations: () => decorations,
     ignoredUsers,
+    related: { eventsRelatedBy: (events, by) => relationsModule.relations.eventsRelatedBy(events, by) },
     filterTimelineLimit: config.sync.filterTimelineLimit,
   });
 
@@ -131,13 +153,15 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     limits: accountLimits(config, limit),
     devices: devicesModule.devices,
     hooks: {
-      onRegistered: [],
+      onRegistered: [(tx, registered) => tx.onCommit(() => membership.autoJoin(registered.userId))],
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
         (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
         (tx, userId) => encryptionModule.onDeactivated(tx, userId),
+        (tx, userId) => receiptsModule.removeOfUser(tx, userId),
+        (tx, userId) => readMarkersModule.removeOfUser(tx, userId),
       ],
-      onDeparting: [],
+      onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, stopping)],
     },
     isCrossSigningKey: (userId, keyId) => encryptionModule.isCrossSigningKey(userId, keyId),
   });
@@ -168,6 +192,76 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     },
   });
 
+  const { events, state, members, timeline, visibility, sender } = rooms;
+  const { formatter, tokens } = sync;
+  const messageLimit = limit(limits.message);
+
+  const relationsModule = relations({ db, events, visibility, ignoredUsers, formatter, tokens });
+  const threadsModule = threading({
+    db,
+    events,
+    visibility,
+    relations: relationsModule.relations,
+    ignoredUsers,
+    formatter,
+    tokens,
+  });
+
+  const membershipModule = roomMembership({
+    db,
+    log,
+    settings: membershipSettings(config),
+    limits: { ...membershipLimits(config, limit), message: messageLimit },
+    events,
+    state,
+    members,
+    sender,
+    aliases: { find: () => undefined },
+    profiles: { find: () => undefined },
+    users: accountsModule.lookup,
+  });
+  const { membership } = membershipModule;
+
+  const eventsModule = roomEvents({
+    clock,
+    serverName,
+    events,
+    state,
+    members,
+    timeline,
+    visibility,
+    sender,
+    formatter,
+    tokens,
+    membership,
+    aliases: { checkCanonicalAlias: () => undefined },
+    relations: relationsModule.relations,
+    ignoredUsers,
+    limits: {
+      message: messageLimit,
+      adminRedaction: limits.adminRedaction === undefined ? undefined : limit(limits.adminRedaction),
+    },
+    settings: { timelineLimit: config.sync.filterTimelineLimit },
+  });
+
+  const readMarkersModule = readMarkers({
+    db,
+    events,
+    rooms: members,
+    visibility,
+    setReceipt: (roomId, userId, type, eventId) =>
+      receiptsModule.receipts.set(roomId, userId, type, eventId, undefined),
+  });
+  const receiptsModule = receipts({
+    db,
+    clock,
+    events,
+    rooms: members,
+    visibility,
+    threads: threadsModule.threads,
+    setFullyRead: readMarkersModule.setFullyRead,
+  });
+
   const modules: readonly Module[] = [
     accountsModule,
     devicesModule,
@@ -182,6 +276,21 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     typingNotifications({ db, clock, rooms: rooms.members }),
     toDeviceModule,
     encryptionModule,
+    membershipModule,
+    guestAccess({
+      db,
+      log,
+      state,
+      members,
+      users: accountsModule.lookup,
+      leave: (userId, roomId) => membership.leave(userId, roomId),
+    }),
+    eventsModule,
+    eventContext({ history: eventsModule.history, events, state, timeline, visibility, formatter }),
+    relationsModule,
+    threadsModule,
+    receiptsModule,
+    readMarkersModule,
     mutualRooms({ rooms: rooms.members, limit: limit({ perSecond: 1, burstCount: 10 }) }),
     reportContent({
       db,

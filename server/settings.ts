@@ -4,6 +4,7 @@ import type { RateLimit } from './http/rate-limit.ts';
 import type { JsonObject } from './matrix/json.ts';
 import { roomVersions } from './matrix/room-versions.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
+import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
 
 type MakeLimit = (options: RateLimitSetting) => RateLimit;
@@ -60,5 +61,27 @@ export function discoverySettings(config: Config): CapabilitiesNeeds['settings']
     // Whoever serves this file on the server's name says: federation is on 443 of the same name.
     federationAddress: serveServerWellKnown ? (hasPort ? serverName : `${serverName}:443`) : undefined,
     adminContact,
+  };
+}
+
+export function membershipSettings({ serverName, rooms, profiles, registration }: Config): MembershipSettings {
+  return {
+    serverName,
+    blockNonAdminInvites: rooms.blockNonAdminInvites,
+    allowPerRoomProfiles: rooms.allowPerRoomProfiles,
+    profilesInInvites: profiles.includedInInvites,
+    forgetOnLeave: rooms.forgetOnLeave,
+    autoJoin: registration.autoJoin,
+  };
+}
+
+export function membershipLimits({ rateLimits }: Config, limit: MakeLimit): Omit<MembershipLimits, 'message'> {
+  return {
+    joinsLocal: limit(rateLimits.joinsLocal),
+    joinsRemote: limit(rateLimits.joinsRemote),
+    joinsPerRoom: limit(rateLimits.joinsPerRoom),
+    invitesPerRoom: limit(rateLimits.invitesPerRoom),
+    invitesPerUser: limit(rateLimits.invitesPerUser),
+    invitesPerIssuer: limit(rateLimits.invitesPerIssuer),
   };
 }

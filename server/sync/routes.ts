@@ -5,13 +5,13 @@ import type { UserId } from '../matrix/identifiers.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import { STREAM_START, type StreamPosition } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
-import { type Answer, type AssembleNeeds, assemble } from './assemble.ts';
+import { type AssembleNeeds, assemble } from './assemble.ts';
 import type { SyncFilter } from './filter.ts';
 import type { Filters } from './filter-routes.ts';
 import { Deadline, type Notifier } from './notifier.ts';
 import type { StateSection } from './room-sections.ts';
 import type { SyncTokens } from './token.ts';
-import { computeWindow, type ComputedWindow, type WindowNeeds } from './window.ts';
+import { computeWindow, type WindowNeeds } from './window.ts';
 
 /** Who keeps presence hears from here that a user's client is there. */
 export interface SyncPresence {
@@ -61,7 +61,7 @@ export function syncRoute(needs: SyncRouteNeeds): Route {
       return shareInFlight(
         initialAnswers,
         JSON.stringify([requester.userId, requester.deviceId, query.filter, stateSection]),
-        async () => (await answerOnce(needs, request)).answer.body,
+        async () => (await assemble(needs.answers, computeWindow(needs.windows, request), stateSection)).body,
       );
     },
   });
@@ -85,8 +85,13 @@ async function longPoll(
   let acknowledged = false;
   let keyCounts: string | undefined;
   for (;;) {
-    const { answer, window } = await answerOnce(needs, request, acknowledged);
-    acknowledged = true;
+    const window = computeWindow(needs.windows, request);
+    if (!acknowledged) {
+      // The client came back with this token, so it has what that answer held.
+      for (const contribution of needs.answers.contributions()) contribution.acknowledge?.(window);
+      acknowledged = true;
+    }
+    const answer = await assemble(needs.answers, window, request.stateSection);
     keyCounts ??= answer.keyCounts;
     const news = !answer.empty || keyCounts !== answer.keyCounts || request.fullState;
     if (news || deadline.remaining() === 0) return answer.body;
@@ -94,19 +99,6 @@ async function longPoll(
     const woken = await needs.notifier.wait(interest, window.now, deadline, signal);
     if (woken !== 'changed') return answer.body;
   }
-}
-
-async function answerOnce(
-  needs: SyncRouteNeeds,
-  request: SyncRequest,
-  acknowledged = false,
-): Promise<{ answer: Answer; window: ComputedWindow }> {
-  const window = computeWindow(needs.windows, request);
-  if (!acknowledged) {
-    // The client came back with this token, so it has what that answer held.
-    for (const contribution of needs.answers.contributions()) contribution.acknowledge?.(window);
-  }
-  return { answer: await assemble(needs.answers, window, request.stateSection), window };
 }
 
 /** The keys, besides those of rooms, that wake a request of this device. */

@@ -156,7 +156,7 @@ test('an invitation shows the face of the room as it was then', async (t) => {
   await home.send(roomId, draft.state(alice, 'm.room.name', { name: 'Cellar' }));
 
   const shown = members.listStrippedState(roomId, bob);
-  const byType = new Map(shown.map((event) => [`${String(event['type'])}|${String(event['state_key'])}`, event]));
+  const byType = new Map(shown.map((event) => [[event['type'], event['state_key']].join('|'), event]));
   assert.deepEqual(
     new Set(byType.keys()),
     new Set([

@@ -61,8 +61,7 @@ test('a page begins at an event and stops at another', async (t) => {
   assert.ok(two && seven);
   const page = (options: { from: TimelineToken; to: TimelineToken; direction: 'b' | 'f' }) =>
     bodies(timeline.page({ roomId, limit: 100, ...options }).events);
-  const { tokenAt } = timeline;
-  const at = tokenAt.bind(timeline);
+  const at = (event: PersistedEvent, side: 'before' | 'after'): TimelineToken => timeline.tokenAt(event, side);
   assert.deepEqual(page({ from: at(seven, 'before'), to: at(two, 'after'), direction: 'b' }), numbers(6, 3));
   assert.deepEqual(page({ from: at(seven, 'after'), to: at(two, 'before'), direction: 'b' }), numbers(7, 2));
   assert.deepEqual(page({ from: at(two, 'after'), to: at(seven, 'before'), direction: 'f' }), numbers(3, 6));

@@ -58,7 +58,10 @@ export class Household {
 
   /** Resolves when so many requests are being held. */
   async held(count: number): Promise<void> {
-    while (this.sync.notifier.waiting < count) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; this.sync.notifier.waiting !== count; turn += 1) {
+      if (turn > 100_000) throw new Error(`${this.sync.notifier.waiting} requests are held, not ${count}`);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 }
 

@@ -156,7 +156,7 @@ test('a client that has gone away is no longer held', async (t) => {
   await home.held(1);
   leaving.abort();
   await assert.rejects(request, { name: 'AbortError' });
-  while (home.sync.notifier.waiting > 0) await new Promise((resolve) => setImmediate(resolve));
+  await home.held(0);
   assert.equal(home.clock.pending, 0);
 });
 

@@ -21,7 +21,7 @@ export interface Membership {
   join(who: Who, room: RoomId | RoomAlias, options?: JoinOptions): Promise<RoomId>;
   leave(who: Who, roomId: RoomId, reason?: string): Promise<void>;
   /** Leaves, rejects and takes back all there is; see `Departures.leaveAll`. */
-  leaveAll(userId: UserId, stopping?: AbortSignal): Promise<void>;
+  leaveAll(userId: UserId, options?: { readonly stopping?: AbortSignal }): Promise<void>;
   invite(who: Who, roomId: RoomId, invitee: UserId, options?: InviteOptions): Promise<void>;
   /** Whether as many invites may be sent now; takes nothing. @throws MatrixError M_LIMIT_EXCEEDED */
   checkInviteLimits(who: Who, invitees: readonly UserId[]): void;
@@ -87,7 +87,7 @@ export function createMembership(needs: MembershipNeeds): MembershipParts {
   const membership: Membership = {
     join: (who, room, options) => joins.join(actorOf(who), room, options),
     leave: (who, roomId, reason) => departures.leave(actorOf(who), roomId, reasonOf(reason)),
-    leaveAll: (userId, stopping) => departures.leaveAll(actorFor(userId), stopping),
+    leaveAll: (userId, options) => departures.leaveAll(actorFor(userId), options?.stopping),
     invite: async (who, roomId, invitee, options) => {
       await invites.invite(actorOf(who), roomId, invitee, options);
     },
