@@ -161,7 +161,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
         (tx, userId) => receiptsModule.removeOfUser(tx, userId),
         (tx, userId) => readMarkersModule.removeOfUser(tx, userId),
       ],
-      onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, stopping)],
+      onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, { stopping })],
     },
     isCrossSigningKey: (userId, keyId) => encryptionModule.isCrossSigningKey(userId, keyId),
   });

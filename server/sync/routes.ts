@@ -56,7 +56,8 @@ export function syncRoute(needs: SyncRouteNeeds): Route {
       const stateSection = sectionFor(query.use_state_after, query['org.matrix.msc4222.use_state_after']);
       needs.presence?.setFromSync(requester.userId, query.set_presence ?? 'online');
       const request = { requester, since, filter, fullState: query.full_state ?? false, stateSection };
-      if (since !== STREAM_START) return longPoll(needs, request, query.timeout ?? 0, signal);
+      // A token may be of the very start, if nothing had ever happened here: its bearer waits like any other.
+      if (query.since !== undefined) return longPoll(needs, request, query.timeout ?? 0, signal);
       // A client that gives up on a slow first answer asks again, and again: the work is done once.
       return shareInFlight(
         initialAnswers,
