@@ -5,6 +5,7 @@
 import type { Config } from './config/types.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
+import { localpartOf } from './matrix/identifiers.ts';
 import type { SigningKey } from './matrix/signing.ts';
 import type { Module } from './module.ts';
 import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
@@ -16,6 +17,7 @@ import { eventContext } from './modules/event-context/index.ts';
 import { guestAccess, migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
+import { migrations as profileMigrations, profiles } from './modules/profiles/index.ts';
 import { readMarkers, migrations as readMarkerMigrations } from './modules/read-markers/index.ts';
 import { receipts, migrations as receiptMigrations } from './modules/receipts/index.ts';
 import { relations, migrations as relationMigrations } from './modules/relations/index.ts';
@@ -35,6 +37,7 @@ import {
   discoverySettings,
   membershipLimits,
   membershipSettings,
+  profileSettings,
 } from './settings.ts';
 import type { Database, Follower, MigrationSet } from './storage/types.ts';
 import { createSync, type Sync } from './sync/sync.ts';
@@ -62,6 +65,7 @@ export const allMigrations: readonly MigrationSet[] = [
   readMarkerMigrations,
   membershipMigrations,
   guestAccessMigrations,
+  profileMigrations,
 ];
 
 export interface ComposeNeeds {
@@ -153,13 +157,19 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     limits: accountLimits(config, limit),
     devices: devicesModule.devices,
     hooks: {
-      onRegistered: [(tx, registered) => tx.onCommit(() => membership.autoJoin(registered.userId))],
+      onRegistered: [
+        (tx, { userId, displayName }) => profileService.initialise(tx, userId, displayName ?? localpartOf(userId)),
+        (tx, registered) => tx.onCommit(() => membership.autoJoin(registered.userId)),
+      ],
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
         (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
         (tx, userId) => encryptionModule.onDeactivated(tx, userId),
         (tx, userId) => receiptsModule.removeOfUser(tx, userId),
         (tx, userId) => readMarkersModule.removeOfUser(tx, userId),
+        (tx, userId, { erase }) => {
+          if (erase) profileService.erase(tx, userId);
+        },
       ],
       onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, { stopping })],
     },
@@ -207,6 +217,18 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     tokens,
   });
 
+  const profilesModule = profiles({
+    db,
+    log,
+    settings: profileSettings(config),
+    rooms: members,
+    state,
+    sender,
+    limit: limit(limits.message),
+    onFaceChanged: [],
+  });
+  const profileService = profilesModule.profiles;
+
   const membershipModule = roomMembership({
     db,
     log,
@@ -217,7 +239,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     members,
     sender,
     aliases: { find: () => undefined },
-    profiles: { find: () => undefined },
+    profiles: profileService,
     users: accountsModule.lookup,
   });
   const { membership } = membershipModule;
@@ -276,6 +298,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     typingNotifications({ db, clock, rooms: rooms.members }),
     toDeviceModule,
     encryptionModule,
+    profilesModule,
     membershipModule,
     guestAccess({
       db,

@@ -6,6 +6,7 @@ import { roomVersions } from './matrix/room-versions.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
+import type { ProfileSettings } from './modules/profiles/index.ts';
 
 type MakeLimit = (options: RateLimitSetting) => RateLimit;
 
@@ -84,4 +85,8 @@ export function membershipLimits({ rateLimits }: Config, limit: MakeLimit): Omit
     invitesPerUser: limit(rateLimits.invitesPerUser),
     invitesPerIssuer: limit(rateLimits.invitesPerIssuer),
   };
+}
+
+export function profileSettings({ serverName, profiles }: Config): ProfileSettings {
+  return { serverName, ...profiles };
 }

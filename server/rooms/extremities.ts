@@ -49,7 +49,6 @@ export class RoomHeads {
   readonly #findStateAt: ReadStatement<{ state_root: number }>;
   readonly #insertMissing: WriteStatement;
   readonly #removeMissing: WriteStatement;
-  readonly #listMissing: ReadStatement<{ missing_id: string }>;
   readonly #listActive: ReadStatement<{ room_id: string }>;
 
   constructor(db: Database) {
@@ -70,8 +69,6 @@ export class RoomHeads {
     this.#insertMissing = db.prepareWrite(`
       INSERT OR IGNORE INTO backward_extremities (missing_id, event_nid, room_nid) VALUES (?, ?, ?)`);
     this.#removeMissing = db.prepareWrite('DELETE FROM backward_extremities WHERE missing_id = ?');
-    this.#listMissing = db.prepareRead(`
-      SELECT DISTINCT missing_id FROM backward_extremities WHERE room_nid = ?`);
     // A room whose newest event came after the window may have been active in it all the same.
     this.#listActive = db.prepareRead(`
       SELECT room_id FROM rooms WHERE last_position > ? AND (last_position <= ? OR EXISTS (
@@ -145,14 +142,6 @@ export class RoomHeads {
   /** An event we lacked is here. Says whether we did: then something of ours follows it already. */
   removeMissing(tx: WriteTx, eventId: EventId): boolean {
     return this.#removeMissing.run(tx, eventId).changes > 0;
-  }
-
-  /** Events we lack that some of ours follow. */
-  listMissing(nid: number): EventId[] {
-    return this.#listMissing
-      .list(nid)
-      .map((row) => row.missing_id)
-      .filter(isEventId);
   }
 
   /** Rooms in which live events were accepted in (since, now]. */

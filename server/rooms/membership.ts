@@ -49,9 +49,8 @@ interface ChangeRow {
   event_nid: number;
 }
 
-/** Who is in a room, counted; kept for rooms that are asked about. */
+/** Who is joined to a room; kept for rooms that are asked about. */
 interface Crowd {
-  readonly counts: Map<Membership, number>;
   /** Joined users by server. */
   readonly servers: Map<ServerName, number>;
   readonly localJoined: Set<UserId>;
@@ -105,6 +104,7 @@ export class Members implements MembershipReader, MembershipWriter {
   readonly #heads: RoomHeads;
   readonly #events: EventStore;
   readonly #members = new LRUCache<string, StoredMember>({ max: MEMBERS_KEPT });
+  readonly #counts = new LRUCache<number, Map<Membership, number>>({ max: CROWDS_KEPT });
   readonly #crowds = new LRUCache<number, Crowd>({ max: CROWDS_KEPT });
 
   readonly #find: ReadStatement<MemberRow>;
@@ -113,7 +113,8 @@ export class Members implements MembershipReader, MembershipWriter {
   readonly #listOfUser: ReadStatement<MemberRow>;
   readonly #listMutual: ReadStatement<{ room_id: string }>;
   readonly #listSharing: ReadStatement<{ user_id: string }>;
-  readonly #listMemberships: ReadStatement<{ user_id: string; membership: number }>;
+  readonly #listCounts: ReadStatement<{ membership: number; members: number }>;
+  readonly #listJoined: ReadStatement<{ user_id: string }>;
   readonly #listChanges: ReadStatement<ChangeRow>;
   readonly #findChange: ReadStatement<ChangeRow>;
   readonly #findStripped: ReadStatement<{ stripped_state: string | null }>;
@@ -145,7 +146,10 @@ export class Members implements MembershipReader, MembershipWriter {
     this.#listSharing = db.prepareRead(`
       SELECT DISTINCT b.user_id FROM room_members AS a JOIN room_members AS b USING (room_nid)
       WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.membership = ${JOIN}`);
-    this.#listMemberships = db.prepareRead('SELECT user_id, membership FROM room_members WHERE room_nid = ?');
+    this.#listCounts = db.prepareRead(`
+      SELECT membership, count(*) AS members FROM room_members WHERE room_nid = ? GROUP BY membership`);
+    this.#listJoined = db.prepareRead(`
+      SELECT user_id FROM room_members WHERE room_nid = ? AND membership = ${JOIN}`);
     const change = 'SELECT room_nid, position, before, after, event_nid FROM membership_changes';
     this.#listChanges = db.prepareRead(
       `${change} WHERE user_id = ? AND position > ? AND position <= ? ORDER BY position`,
@@ -198,7 +202,18 @@ export class Members implements MembershipReader, MembershipWriter {
   }
 
   countMembers(roomId: RoomId, membership: Membership): number {
-    return this.#crowd(roomId)?.counts.get(membership) ?? 0;
+    const head = this.#heads.find(roomId);
+    if (head === undefined) return 0;
+    let counts = this.#counts.get(head.nid);
+    if (counts === undefined) {
+      counts = new Map();
+      for (const row of this.#listCounts.list(head.nid)) {
+        const known = MEMBERSHIPS.get(row.membership);
+        if (known !== undefined) counts.set(known, row.members);
+      }
+      this.#counts.set(head.nid, counts);
+    }
+    return counts.get(membership) ?? 0;
   }
 
   shareRoom(a: UserId, b: UserId): boolean {
@@ -335,34 +350,38 @@ export class Members implements MembershipReader, MembershipWriter {
     if (head === undefined) return undefined;
     const kept = this.#crowds.get(head.nid);
     if (kept !== undefined) return kept;
-    const crowd: Crowd = { counts: new Map(), servers: new Map(), localJoined: new Set() };
-    for (const { user_id: userId, membership } of this.#listMemberships.list(head.nid)) {
-      if (isUserId(userId)) this.#count(crowd, userId, MEMBERSHIPS.get(membership), 1);
+    const crowd: Crowd = { servers: new Map(), localJoined: new Set() };
+    for (const { user_id: userId } of this.#listJoined.list(head.nid)) {
+      if (isUserId(userId)) this.#admit(crowd, userId, 1);
     }
     this.#crowds.set(head.nid, crowd);
     return crowd;
   }
 
   #recount(tx: WriteTx, roomNid: number, userId: UserId, before: Membership | undefined, after: Membership): void {
+    tx.onRollback(() => {
+      this.#counts.delete(roomNid);
+      this.#crowds.delete(roomNid);
+    });
+    if (before === after) return;
+    const counts = this.#counts.get(roomNid);
+    if (before !== undefined) counts?.set(before, (counts.get(before) ?? 0) - 1);
+    counts?.set(after, (counts.get(after) ?? 0) + 1);
     const crowd = this.#crowds.get(roomNid);
-    if (crowd !== undefined && before !== after) {
-      this.#count(crowd, userId, before, -1);
-      this.#count(crowd, userId, after, 1);
-    }
-    tx.onRollback(() => this.#crowds.delete(roomNid));
+    if (crowd === undefined) return;
+    if (before === 'join') this.#admit(crowd, userId, -1);
+    if (after === 'join') this.#admit(crowd, userId, 1);
   }
 
-  #count(crowd: Crowd, userId: UserId, membership: Membership | undefined, by: 1 | -1): void {
-    if (membership === undefined) return;
-    crowd.counts.set(membership, (crowd.counts.get(membership) ?? 0) + by);
-    if (membership !== 'join') return;
+  /** Counts a user in (1) or out (-1). */
+  #admit({ servers, localJoined }: Crowd, userId: UserId, by: 1 | -1): void {
     const server = serverNameOf(userId);
-    const joined = (crowd.servers.get(server) ?? 0) + by;
-    if (joined > 0) crowd.servers.set(server, joined);
-    else crowd.servers.delete(server);
+    const joined = (servers.get(server) ?? 0) + by;
+    if (joined > 0) servers.set(server, joined);
+    else servers.delete(server);
     if (server !== this.#serverName) return;
-    if (by === 1) crowd.localJoined.add(userId);
-    else crowd.localJoined.delete(userId);
+    if (by === 1) localJoined.add(userId);
+    else localJoined.delete(userId);
   }
 }
 

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { authEventKeys } from '../matrix/auth-rules/auth-events.ts';
 import { splitStateKey, type StateKey, stateKeyOf } from '../matrix/events/event.ts';
 import type { EventId } from '../matrix/identifiers.ts';
@@ -16,6 +17,8 @@ const ALWAYS_ASKED: readonly StateKey[] = [
   stateKeyOf('m.room.join_rules', ''),
 ];
 
+const RESOLVED_KEPT = 1_000;
+
 /**
  * State resolution over stored states. The states agree on nearly everything, so only what they differ in, and what the
  * rules may ask about that, is laid before the algorithm; the rest is shared as it stands.
@@ -23,6 +26,7 @@ const ALWAYS_ASKED: readonly StateKey[] = [
 export class StateResolver {
   readonly #groups: StateGroups;
   readonly #events: EventStore;
+  readonly #resolved = new LRUCache<string, StateGroupId>({ max: RESOLVED_KEPT });
   readonly #listAuth: ReadStatement<{ event_nid: number; auth_nid: number }>;
   readonly #listCiting: ReadStatement<{ event_nid: number }>;
 
@@ -36,13 +40,23 @@ export class StateResolver {
 
   /** The one state that follows from several (rooms/v1, v2, v12: "State resolution"); stored if it is a new one. */
   resolve(tx: WriteTx, version: RoomVersion, states: readonly StateGroupId[]): StateGroupId {
-    const { base, changes } = this.plan(version, states);
-    return changes.length === 0 ? base : this.#groups.change(tx, base, changes);
+    const distinct = distinctStates(states);
+    const [only] = distinct;
+    if (only !== undefined && distinct.length === 1) return only;
+    // Until something joins the branches of a fork, every message asks the same again.
+    const key = `${version.id} ${distinct.join(' ')}`;
+    const known = this.#resolved.get(key);
+    if (known !== undefined) return known;
+    const { base, changes } = this.plan(version, distinct);
+    const resolved = this.#groups.change(tx, base, changes);
+    this.#resolved.set(key, resolved);
+    tx.onRollback(() => this.#resolved.delete(key));
+    return resolved;
   }
 
   /** The same as one of the states and what is to be changed in it, some of which may be so already. */
   plan(version: RoomVersion, states: readonly StateGroupId[]): { base: StateGroupId; changes: readonly StateChange[] } {
-    const distinct = [...new Set(states)].sort((a, b) => b - a);
+    const distinct = distinctStates(states);
     const [base, ...others] = distinct;
     if (base === undefined) throw new Error('there is no state to resolve');
     if (others.length === 0) return { base, changes: [] };
@@ -121,10 +135,7 @@ export class StateResolver {
     }
     const candidates = [...reached].filter(([, count]) => count < conflicted.length).map(([nid]) => nid);
     if (candidates.length === 0) return new Set();
-    const shared = new Set<number>();
-    for (const [type, stateKey, nid] of this.#groups.list(base)) {
-      if (!conflictKeys.has(stateKeyOf(type, stateKey))) shared.add(nid);
-    }
+    const shared = this.#groups.listHolders(base).difference(this.#holders(base, conflictKeys));
     const restsBelow = new Map<number, boolean>();
     return new Set(candidates.filter((nid) => !this.#isBelow(nid, shared, restsBelow)));
   }
@@ -182,4 +193,9 @@ export class StateResolver {
     }
     return between;
   }
+}
+
+/** Newest first: what comes later tends to hold most of what there is. */
+function distinctStates(states: readonly StateGroupId[]): StateGroupId[] {
+  return [...new Set(states)].sort((a, b) => b - a);
 }

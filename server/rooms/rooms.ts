@@ -89,6 +89,7 @@ export function createRooms(options: RoomsOptions): Rooms {
       heads,
       events,
       gatherer,
+      members,
       persister,
       transactions,
     }),

@@ -85,7 +85,6 @@ export const migrations: MigrationSet = {
           room_nid INTEGER NOT NULL REFERENCES rooms (room_nid),
           PRIMARY KEY (missing_id, event_nid)
         ) STRICT, WITHOUT ROWID;
-        CREATE INDEX backward_extremities_by_room ON backward_extremities (room_nid);
 
         CREATE TABLE state_types (
           type_nid INTEGER PRIMARY KEY,

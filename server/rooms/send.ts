@@ -17,7 +17,7 @@ import type { Gatherer } from './gather.ts';
 import { judge } from './judge.ts';
 import type { Persister } from './persist.ts';
 import type { SendTransactions } from './transactions.ts';
-import type { EventDraft, EventSender, PersistedEvent, SendOptions } from './types.ts';
+import type { EventDraft, EventSender, MembershipReader, PersistedEvent, SendOptions } from './types.ts';
 
 /** The spec allows twenty; fewer keep events small, and what is left over comes with the next ones. */
 const MAX_PREV_EVENTS_SENT = 10;
@@ -32,6 +32,7 @@ interface SenderParts {
   readonly heads: RoomHeads;
   readonly events: EventStore;
   readonly gatherer: Gatherer;
+  readonly members: Pick<MembershipReader, 'isJoined'>;
   readonly persister: Persister;
   readonly transactions: SendTransactions;
 }
@@ -116,7 +117,10 @@ export class Sender implements EventSender {
   /** The event that already says in the current state what this draft would, by the same sender. */
   #findSame(head: RoomHead, draft: EventDraft): StoredEvent | undefined {
     if (draft.stateKey === undefined) return undefined;
-    const holder = this.#parts.gatherer.findIn(head.current, draft.type, draft.stateKey);
+    const { gatherer, members } = this.#parts;
+    // Whoever is no longer there gets the judge's answer; but having left already is no reason to refuse leaving.
+    if (draft.type !== 'm.room.member' && !members.isJoined(head.roomId, draft.sender)) return undefined;
+    const holder = gatherer.findIn(head.current, draft.type, draft.stateKey);
     if (holder?.sender !== draft.sender) return undefined;
     const write = (content: JsonObject): string => canonicalJson(content, { strict: false });
     return write(holder.content) === write(draft.content) ? holder : undefined;

@@ -98,11 +98,19 @@ export class StateGroups {
     return found;
   }
 
+  /** The numbers of all events in a state. */
+  listHolders(group: StateGroupId): Set<number> {
+    const holders = new Set<number>();
+    visitNodes(this.#source, group, ({ values }) => {
+      for (const value of values) holders.add(value);
+    });
+    return holders;
+  }
+
   countEntries(group: StateGroupId): number {
     let count = 0;
-    visitNodes(this.#source, group, (_id, node) => {
-      count += node.keys.length;
-      return true;
+    visitNodes(this.#source, group, ({ keys }) => {
+      count += keys.length;
     });
     return count;
   }
@@ -134,11 +142,6 @@ export class StateGroups {
       left: inLeft,
       right: inRight,
     }));
-  }
-
-  /** Calls `visit` with every node of a state; what lies below one for which it says false is left out. */
-  visitNodes(group: StateGroupId, visit: (id: NodeId, node: TreeNode) => boolean): void {
-    visitNodes(this.#source, group, visit);
   }
 
   #getNode(id: NodeId): TreeNode {

@@ -74,11 +74,11 @@ export function visitRange(
   }
 }
 
-/** Calls `visit` with the ID of every node of the tree, parents first. */
-export function visitNodes(source: NodeSource, root: NodeId, visit: (id: NodeId, node: TreeNode) => boolean): void {
+/** Calls `visit` with every node of the tree and its ID, parents first. */
+export function visitNodes(source: NodeSource, root: NodeId, visit: (node: TreeNode, id: NodeId) => void): void {
   if (root === NO_NODE) return;
   const node = source.get(root);
-  if (!visit(root, node)) return;
+  visit(node, root);
   for (const child of node.children) visitNodes(source, child, visit);
 }
 

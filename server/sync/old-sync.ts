@@ -12,7 +12,6 @@ import type {
   PersistedEvent,
   RoomState,
   StateReader,
-  Timeline,
   Visibility,
 } from '../rooms/types.ts';
 import { STREAM_START, type StreamPosition } from '../storage/types.ts';
@@ -20,7 +19,7 @@ import type { Clock } from '../util/clock.ts';
 import type { ClientEventFormatter } from './client-event.ts';
 import { emptyFilter, type SyncFilter } from './filter.ts';
 import { Deadline, type Notifier } from './notifier.ts';
-import { findDeparture } from './own-changes.ts';
+import { findDeparture, positionBefore } from './own-changes.ts';
 import { collectParts, type Parts } from './parts.ts';
 import { loadTimeline, type TimelineNeeds } from './room-timeline.ts';
 import { waitKeys } from './routes.ts';
@@ -36,7 +35,7 @@ export interface PublishedRooms {
 export interface OldSyncNeeds {
   readonly clock: Clock;
   readonly windows: WindowNeeds;
-  readonly timelines: TimelineNeeds & { readonly timeline: Pick<Timeline, 'page'> };
+  readonly timelines: TimelineNeeds;
   readonly events: EventReader;
   readonly state: StateReader;
   readonly members: MembershipReader;
@@ -229,20 +228,14 @@ async function streamChunk(
 ): Promise<{ chunk: JsonObject[]; until: StreamPosition }> {
   let until = window.now;
   const events: PersistedEvent[] = [];
-  for (const roomId of only === undefined ? [...window.active, ...window.newlyJoined] : [only]) {
-    const page = needs.timelines.timeline.page({
-      roomId,
-      from: { order: 'stream', position: window.since },
-      to: { order: 'stream', position: window.now },
-      direction: 'f',
-      limit: most,
-      accept: (event) => event.stateKey !== undefined || !window.ignoredUsers.has(event.sender),
-    });
-    const reached = page.end === undefined ? window.now : (page.events.at(-1)?.position ?? page.end.position);
-    if (reached < until) until = reached;
-    events.push(...needs.visibility.filterVisible(requester.userId, page.events));
-  }
-  for (const { member } of window.departures.values()) {
+  const read = (roomId: RoomId, upTo: StreamPosition): void => {
+    const oldest = loadOldest(needs, window, roomId, upTo, most);
+    if (oldest.until < upTo) until = Math.min(until, oldest.until) as StreamPosition;
+    events.push(...needs.visibility.filterVisible(requester.userId, oldest.events));
+  };
+  for (const roomId of only === undefined ? [...window.active, ...window.newlyJoined] : [only]) read(roomId, window.now);
+  for (const [roomId, { member, leftAt, joinedAtSince }] of window.departures) {
+    if (leftAt !== undefined && joinedAtSince && !member.forgotten) read(roomId, leftAt);
     const event = needs.events.findEvent(member.eventId);
     if (event !== undefined) events.push(event);
   }
@@ -268,6 +261,27 @@ async function streamChunk(
     for (const part of [...room.accountData, ...room.ephemeral]) chunk.push({ ...part, room_id: roomId });
   }
   return { chunk, until };
+}
+
+/** How far back the start of a window is looked for, pages of events. What lies before is left to /messages. */
+const MOST_PAGES = 50;
+
+/** The first events of a room in the window, in the order of the stream, and up to where they are complete. */
+function loadOldest(
+  { timelines }: OldSyncNeeds,
+  { since, ignoredUsers }: ComputedWindow,
+  roomId: RoomId,
+  upTo: StreamPosition,
+  most: number,
+): { events: readonly PersistedEvent[]; until: StreamPosition } {
+  const accept = (event: PersistedEvent): boolean => event.stateKey !== undefined || !ignoredUsers.has(event.sender);
+  let until = upTo;
+  for (let round = 1; ; round += 1) {
+    const { events, limited } = timelines.timeline.since({ roomId, since, now: until, limit: most, accept });
+    const first = events[0];
+    if (!limited || first === undefined || round === MOST_PAGES) return { events, until };
+    until = positionBefore(first.position);
+  }
 }
 
 /** A window in which one room is all there is, whether the viewer is in it or only looks in. */

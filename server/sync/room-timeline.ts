@@ -75,13 +75,14 @@ function keepVisible(
   const asked = filterRelated(events, filter, related);
   const visible = visibility.filterVisible(viewer, asked);
   if (visible.length === asked.length) return visible;
-  const allowed = new Set(visible);
-  return asked.filter(
-    (event) =>
-      allowed.has(event) ||
-      (stateIsVisible && isPartOf(state, event)) ||
-      (ownMemberships && event.type === 'm.room.member' && event.stateKey === viewer),
-  );
+  // What comes back may be a pruned copy, so they are told apart by their IDs.
+  const allowed = new Map(visible.map((event) => [event.eventId, event]));
+  return asked.flatMap((event) => {
+    const seen = allowed.get(event.eventId);
+    if (seen !== undefined) return [seen];
+    const isOwn = ownMemberships && event.type === 'm.room.member' && event.stateKey === viewer;
+    return isOwn || (stateIsVisible && isPartOf(state, event)) ? [event] : [];
+  });
 }
 
 function isPartOf(state: RoomState, { type, stateKey, eventId }: PersistedEvent): boolean {

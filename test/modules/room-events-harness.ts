@@ -116,7 +116,7 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
     projections,
   });
   const data = accountData({ db });
-  const { ignoredUsers } = data.accountData;
+  const ignoredUsers = (user: UserId): ReadonlySet<UserId> => data.accountData.ignoredUsers(user);
   const sync = createSync({
     db,
     clock,

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
+import { signingKeyFromSeed, signJson } from '../../server/matrix/signing.ts';
 import { type Answer, expectError, expectOk, type Json, TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 
 const room = (roomId: string, action: string): string =>
   `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/${action}`;
 
-function act(who: TestClient, roomId: string, action: string, target: TestClient | string, reason?: string): Promise<Answer> {
+function act(
+  who: TestClient,
+  roomId: string,
+  action: string,
+  target: TestClient | string,
+  reason?: string,
+): Promise<Answer> {
   const userId = typeof target === 'string' ? target : target.userId;
   return who.post(room(roomId, action), { user_id: userId, ...(reason === undefined ? {} : { reason }) });
 }
@@ -385,7 +392,10 @@ test('memberships written as state follow the same rules', async () => {
   const bob = await server.register('bob');
   const roomId = await ann.createRoom({ preset: 'private_chat' });
   const set = (who: TestClient, of: TestClient | string, content: Json): Promise<Answer> =>
-    who.put(room(roomId, `state/m.room.member/${encodeURIComponent(typeof of === 'string' ? of : of.userId)}`), content);
+    who.put(
+      room(roomId, `state/m.room.member/${encodeURIComponent(typeof of === 'string' ? of : of.userId)}`),
+      content,
+    );
 
   expectError(await set(bob, bob, { membership: 'join' }), 403, 'M_FORBIDDEN');
   expectOk(await set(ann, bob, { membership: 'invite', reason: 'please' }));
@@ -432,7 +442,10 @@ test('joins and invites have their limits, and joining again costs nothing', asy
   const slow = { per_second: 0.001, burst_count: 2 };
   const fast = { per_second: 1_000, burst_count: 1_000 };
   await using server = await TestServer.start({
-    config: { rc_joins: { local: slow, remote: fast }, rc_invites: { per_room: fast, per_user: slow, per_issuer: fast } },
+    config: {
+      rc_joins: { local: slow, remote: fast },
+      rc_invites: { per_room: fast, per_user: slow, per_issuer: fast },
+    },
   });
   const ann = await server.register('ann');
   const bob = await server.register('bob');
@@ -551,4 +564,73 @@ test('power levels decide who invites', async () => {
   expectError(await act(bob, roomId, 'invite', '@cleo:hearth.test'), 403, 'M_FORBIDDEN');
   await ann.setState(roomId, 'm.room.power_levels', levels({ [bob.userId]: 50 }, { invite: 50 }));
   expectOk(await act(bob, roomId, 'invite', '@cleo:hearth.test'));
+});
+
+test('somebody invited by address joins with the proof that the invite was meant for them', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const bob = await server.register('bob');
+  const key = signingKeyFromSeed(Buffer.alloc(32, 7), '0');
+  const stranger = signingKeyFromSeed(Buffer.alloc(32, 8), '0');
+  const offer = { display_name: 'b…@example.com', public_key: key.publicKeyBase64 };
+  const roomId = await ann.createRoom({ preset: 'private_chat' });
+  await ann.setState(roomId, 'm.room.third_party_invite', offer, 'token');
+  const checked = { ...offer, key_validity_url: 'https://id.example.com/valid' };
+  await ann.setState(roomId, 'm.room.third_party_invite', checked, 'checked');
+
+  const proof = (parts: Json = {}, by = key): Json =>
+    signJson({ sender: ann.userId, mxid: bob.userId, token: 'token', ...parts }, 'id.example.com', by);
+  const joinWith = (signed: Json): Promise<Answer> => bob.post(room(roomId, 'join'), { third_party_signed: signed });
+
+  expectError(await joinWith(proof({}, stranger)), 403, 'M_FORBIDDEN');
+  expectError(await joinWith(proof({ mxid: ann.userId })), 403, 'M_FORBIDDEN');
+  expectError(await joinWith(proof({ sender: bob.userId })), 403, 'M_FORBIDDEN');
+  expectError(await joinWith(proof({ token: 'other' })), 403, 'M_FORBIDDEN');
+  // Nobody can be asked whether the key still counts.
+  expectError(await joinWith(proof({ token: 'checked' })), 403, 'M_FORBIDDEN');
+  expectError(await joinWith({ token: 'token' }), 400, 'M_BAD_JSON');
+  assert.deepEqual(expectOk(await joinWith(proof())), { room_id: roomId });
+  assert.equal((await memberSeenBy(ann, roomId, bob)).membership, 'join');
+});
+
+test('a reason that is null is no reason', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const bob = await server.register('bob');
+  const roomId = await ann.createRoom({ preset: 'public_chat' });
+  expectOk(await bob.post(room(roomId, 'join'), { reason: null }));
+  expectOk(await ann.post(room(roomId, 'kick'), { user_id: bob.userId, reason: null }));
+  assert.deepEqual(await memberSeenBy(ann, roomId, bob), { membership: 'leave' });
+});
+
+test('who joins, knocks or is invited appears with the name of their profile', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const bob = await server.register('bob');
+  const profile = `/_matrix/client/v3/profile/${encodeURIComponent(bob.userId)}`;
+  expectOk(await bob.put(`${profile}/displayname`, { displayname: 'Bob' }));
+  expectOk(await bob.put(`${profile}/avatar_url`, { avatar_url: 'mxc://hearth.test/bob' }));
+  const rules = { type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock' } };
+  const roomId = await ann.createRoom({ initial_state: [rules] });
+  const shown = { displayname: 'Bob', avatar_url: 'mxc://hearth.test/bob' };
+
+  expectOk(await tryKnock(bob, roomId));
+  assert.deepEqual(await memberSeenBy(ann, roomId, bob), { ...shown, membership: 'knock' });
+  await ann.invite(roomId, bob.userId);
+  assert.deepEqual(await memberSeenBy(ann, roomId, bob), { ...shown, membership: 'invite' });
+  await bob.join(roomId);
+  assert.deepEqual(await memberSeenBy(ann, roomId, bob), { ...shown, membership: 'join' });
+  await bob.leave(roomId);
+  assert.deepEqual(await memberSeenBy(ann, roomId, bob), { membership: 'leave' });
+});
+
+test('automatic joins are made up for after a restart', async () => {
+  const rooms = ['hall', 'kitchen', 'garden', 'attic', 'cellar'].map((name) => `#${name}:hearth.test`);
+  await using server = await TestServer.start({ config: { auto_join_rooms: rooms } });
+  const ann = await server.register('ann');
+  await syncUntil(ann, hasJoined(5));
+  const bob = await server.register('bob');
+  // They may be under way, or not yet begun.
+  await server.restart();
+  await syncUntil(bob, hasJoined(5));
 });

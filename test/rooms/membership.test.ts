@@ -156,22 +156,21 @@ test('an invitation shows the face of the room as it was then', async (t) => {
   await home.send(roomId, draft.state(alice, 'm.room.name', { name: 'Cellar' }));
 
   const shown = members.listStrippedState(roomId, bob);
-  const byType = new Map(shown.map((event) => [[event['type'], event['state_key']].join('|'), event]));
+  const byType = new Map(shown.map((event) => [JSON.stringify([event['type'], event['state_key']]), event]));
   assert.deepEqual(
     new Set(byType.keys()),
-    new Set([
-      'm.room.create|',
-      'm.room.name|',
-      'm.room.topic|',
-      'm.room.avatar|',
-      'm.room.join_rules|',
-      'm.room.canonical_alias|',
-      'm.room.encryption|',
-      `m.room.member|${alice}`,
-      `m.room.member|${bob}`,
-    ]),
+    new Set(
+      [
+        ...['create', 'name', 'topic', 'avatar', 'join_rules', 'canonical_alias', 'encryption'].map((type) => [
+          `m.room.${type}`,
+          '',
+        ]),
+        ['m.room.member', alice],
+        ['m.room.member', bob],
+      ].map((key) => JSON.stringify(key)),
+    ),
   );
-  assert.deepEqual(byType.get('m.room.name|'), {
+  assert.deepEqual(byType.get(JSON.stringify(['m.room.name', ''])), {
     type: 'm.room.name',
     state_key: '',
     sender: alice,
@@ -180,7 +179,7 @@ test('an invitation shows the face of the room as it was then', async (t) => {
   for (const event of shown) {
     assert.deepEqual(Object.keys(event).sort(), ['content', 'sender', 'state_key', 'type']);
   }
-  const invitation: JsonObject | undefined = byType.get(`m.room.member|${bob}`);
+  const invitation: JsonObject | undefined = byType.get(JSON.stringify(['m.room.member', bob]));
   assert.deepEqual(invitation?.['content'], { membership: 'invite', reason: 'Come in' });
 
   await home.send(roomId, draft.member(bob, bob, 'join'));

@@ -46,7 +46,7 @@ class Shelf {
 
   nodesOf(root: NodeId): Set<NodeId> {
     const nodes = new Set<NodeId>();
-    visitNodes(this, root, (id) => nodes.add(id) !== undefined);
+    visitNodes(this, root, (_node, id) => nodes.add(id));
     return nodes;
   }
 }

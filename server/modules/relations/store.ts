@@ -62,23 +62,22 @@ export class RelationStore {
     );
     this.#removeForeign = db.prepareWrite('DELETE FROM relations WHERE parent_id = ? AND room_id <> ?');
 
-    // 1 parent, 2 kind, 3 type; from 4 on the bounds: behind a place and a position, up to another place and position.
-    const matches = '(?2 IS NULL OR rel_type = ?2) AND (?3 IS NULL OR type = ?3)';
-    const within =
-      '(depth, position) > (?4, ?5) AND position > ?6 AND (depth, position) <= (?7, ?8) AND position <= ?9';
-    const children = `SELECT child_id, depth, position FROM relations WHERE parent_id = ?1 AND ${matches} AND ${within}`;
-    const back = 'ORDER BY depth DESC, position DESC LIMIT ?10';
-    const forward = 'ORDER BY depth, position LIMIT ?10';
+    const matches = '(? IS NULL OR rel_type = ?) AND (? IS NULL OR type = ?)';
+    // Behind a place and a position of the stream, up to another place and position.
+    const within = '(depth, position) > (?, ?) AND position > ? AND (depth, position) <= (?, ?) AND position <= ?';
+    const children = `SELECT child_id, depth, position FROM relations WHERE parent_id = ? AND ${matches} AND ${within}`;
+    const back = 'ORDER BY depth DESC, position DESC LIMIT ?';
+    const forward = 'ORDER BY depth, position LIMIT ?';
     this.#listBack = db.prepareRead<ChildRow>(`${children} ${back}`);
     this.#listForward = db.prepareRead<ChildRow>(`${children} ${forward}`);
     // Each step has to match, not only the last (spec: "Relationships API").
     const below = `
       WITH RECURSIVE found (child_id, depth, position, level) AS (
-        SELECT child_id, depth, position, 1 FROM relations WHERE parent_id = ?1 AND ${matches}
+        SELECT child_id, depth, position, 1 FROM relations WHERE parent_id = ? AND ${matches}
         UNION
         SELECT relations.child_id, relations.depth, relations.position, found.level + 1
         FROM found JOIN relations ON relations.parent_id = found.child_id
-        WHERE found.level < ?11 AND ${matches}
+        WHERE found.level < ? AND ${matches}
       )
       SELECT DISTINCT child_id, depth, position FROM found WHERE ${within}`;
     this.#listBelowBack = db.prepareRead<ChildRow>(`${below} ${back}`);
@@ -105,9 +104,9 @@ export class RelationStore {
     );
     this.#listRelated = db.prepareRead<{ parent_id: EventId }>(`
       SELECT DISTINCT parent_id FROM relations
-      WHERE parent_id IN (SELECT value FROM json_each(?1))
-        AND (?2 IS NULL OR sender IN (SELECT value FROM json_each(?2)))
-        AND (?3 IS NULL OR rel_type IN (SELECT value FROM json_each(?3)))`);
+      WHERE parent_id IN (SELECT value FROM json_each(?))
+        AND (? IS NULL OR sender IN (SELECT value FROM json_each(?)))
+        AND (? IS NULL OR rel_type IN (SELECT value FROM json_each(?)))`);
   }
 
   insert(tx: WriteTx, child: PersistedEvent, { parentId, relType }: Relation): void {
@@ -130,18 +129,18 @@ export class RelationStore {
     const { parentId, relType, type, levels, direction, from, to, limit } = query;
     const isBack = direction === 'b';
     const [lower, upper] = isBack ? [to, from] : [from, to];
-    const values = [
-      parentId,
-      relType ?? null,
-      type ?? null,
-      ...lowerBound(lower),
-      ...upperBound(upper),
-      limit,
-    ] as const;
+    const matches = [relType ?? null, relType ?? null, type ?? null, type ?? null];
+    const rest = [...lowerBound(lower), ...upperBound(upper), limit];
     const rows =
       levels === 1
-        ? (isBack ? this.#listBack : this.#listForward).list(...values)
-        : (isBack ? this.#listBelowBack : this.#listBelowForward).list(...values, levels);
+        ? (isBack ? this.#listBack : this.#listForward).list(parentId, ...matches, ...rest)
+        : (isBack ? this.#listBelowBack : this.#listBelowForward).list(
+            parentId,
+            ...matches,
+            levels,
+            ...matches,
+            ...rest,
+          );
     return rows.map(toChild);
   }
 
@@ -182,7 +181,8 @@ export class RelationStore {
   ): EventId[] {
     const asJson = (list: readonly string[] | undefined): string | null =>
       list === undefined ? null : JSON.stringify(list);
-    const rows = this.#listRelated.list(JSON.stringify(parents), asJson(senders), asJson(relTypes));
+    const [bySenders, byKinds] = [asJson(senders), asJson(relTypes)];
+    const rows = this.#listRelated.list(JSON.stringify(parents), bySenders, bySenders, byKinds, byKinds);
     return rows.map((row) => row.parent_id);
   }
 }

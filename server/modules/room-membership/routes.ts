@@ -10,6 +10,8 @@ import type { MembershipParts } from './service/membership.ts';
 import type { ChangeOptions } from './service/places.ts';
 
 const text = Type.Optional(Type.String());
+/** Null is what some clients send for "no reason". */
+const reason = Type.Optional(Type.Union([Type.String(), Type.Null()]));
 const thirdPartySigned = Type.Unsafe<ThirdPartySigned>(
   Type.Object({ sender: userId, mxid: userId, token: Type.String(), signatures: jsonObject }),
 );
@@ -24,8 +26,8 @@ function serversIn(query: { readonly via?: string[]; readonly server_name?: stri
   return (query.via ?? query.server_name ?? []).filter(isServerName);
 }
 
-function reasonIn(body: { readonly reason?: string }): ChangeOptions {
-  return body.reason === undefined ? {} : { content: { reason: body.reason } };
+function reasonIn(body: { readonly reason?: string | null }): ChangeOptions {
+  return typeof body.reason === 'string' ? { content: { reason: body.reason } } : {};
 }
 
 /** Joining, inviting, leaving, and what members do to each other (spec: "Room membership"). */
@@ -42,7 +44,7 @@ export function membershipRoutes(
       path: `/_matrix/client/v3/rooms/:roomId/${action}`,
       auth: 'user',
       params,
-      body: Type.Object({ user_id: userId, reason: text }),
+      body: Type.Object({ user_id: userId, reason }),
       handle: async ({ requester, params: { roomId: room }, body }) => {
         await apply(requester, room, body.user_id, reasonIn(body));
         return {};
@@ -66,7 +68,7 @@ export function membershipRoutes(
       auth: 'user',
       guests: true,
       params,
-      body: Type.Object({ reason: text, third_party_signed: Type.Optional(thirdPartySigned) }),
+      body: Type.Object({ reason, third_party_signed: Type.Optional(thirdPartySigned) }),
       emptyBodyAllowed: true,
       handle: async ({ requester, params: { roomId: room }, body }) => ({
         room_id: await joins.join(requester, room, {
@@ -99,7 +101,7 @@ export function membershipRoutes(
       auth: 'user',
       params: Type.Object({ roomIdOrAlias }),
       query: via,
-      body: Type.Object({ reason: text }),
+      body: Type.Object({ reason }),
       emptyBodyAllowed: true,
       handle: async ({ requester, params: target, query, body }) => ({
         room_id: await joins.knock(requester, target.roomIdOrAlias, { ...reasonIn(body), via: serversIn(query) }),
@@ -113,7 +115,7 @@ export function membershipRoutes(
       params,
       body: Type.Object({
         user_id: Type.Optional(userId),
-        reason: text,
+        reason,
         medium: text,
         address: text,
         id_server: text,
@@ -129,7 +131,7 @@ export function membershipRoutes(
           return {};
         }
         if (invitee === undefined) throw badJson('The key user_id is missing from the body');
-        await invites.invite(requester, room, invitee, { reason: body.reason });
+        await invites.invite(requester, room, invitee, reasonIn(body));
         return {};
       },
     }),
@@ -140,7 +142,7 @@ export function membershipRoutes(
       auth: 'user',
       guests: true,
       params,
-      body: Type.Object({ reason: text }),
+      body: Type.Object({ reason }),
       emptyBodyAllowed: true,
       handle: async ({ requester, params: { roomId: room }, body }) => {
         await departures.leave(requester, room, reasonIn(body));

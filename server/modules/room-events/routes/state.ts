@@ -61,8 +61,7 @@ export function stateRoutes(needs: RoomEventsNeeds): Route[] {
         chunk: await listMembers(needs, {
           requester,
           roomId: params.roomId,
-          // Clients whose first sync has not come back yet send an empty one.
-          at: query.at === undefined || query.at === '' ? undefined : needs.tokens.parsePlace(query.at, 'at'),
+          at: query.at === undefined ? undefined : needs.tokens.parsePlace(query.at, 'at'),
           membership: query.membership,
           notMembership: query.not_membership,
         }),

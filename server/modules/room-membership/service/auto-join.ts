@@ -67,7 +67,14 @@ export class AutoJoin {
     if (this.#isStopping || this.#running !== undefined) return;
     this.#running = this.#work().finally(() => {
       this.#running = undefined;
+      // Somebody may have come after the last look.
+      if (!this.#isStopping && this.#next() !== undefined) this.resume();
     });
+  }
+
+  /** Resolves when nobody is on the way any more. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
   }
 
   async stop(): Promise<void> {
@@ -79,7 +86,7 @@ export class AutoJoin {
    * Joins a user to all rooms meant for everybody. What one room refuses is logged, and the next one tried.
    * @throws what was no refusal but a failure, after the last room
    */
-  async run({ userId, mayCreate }: PendingAutoJoin): Promise<void> {
+  async #join({ userId, mayCreate }: PendingAutoJoin): Promise<void> {
     const { settings, log } = this.#needs;
     let failure: unknown;
     for (const room of settings.autoJoin.rooms) {
@@ -94,14 +101,18 @@ export class AutoJoin {
     if (failure !== undefined) throw failure;
   }
 
+  #next(): PendingAutoJoin | undefined {
+    return this.#pending.list().find(({ userId }) => !this.#failed.has(userId));
+  }
+
   // One user after the other: two at once would both find a room missing and make it.
   async #work(): Promise<void> {
     const { db, log } = this.#needs;
     for (;;) {
-      const next = this.#pending.list().find(({ userId }) => !this.#failed.has(userId));
+      const next = this.#next();
       if (next === undefined || this.#isStopping) return;
       try {
-        await this.run(next);
+        await this.#join(next);
         if (!this.#isStopping) db.write((tx) => this.#pending.remove(tx, next.userId));
       } catch (error) {
         log.error({ userId: next.userId, error }, 'automatic joins failed; the next start tries again');

@@ -10,7 +10,7 @@ import { createInvites, type InviteOptions, type Invites } from './invites.ts';
 import { createJoins, type JoinOptions, type Joins } from './joins.ts';
 import type { Actor, MembershipNeeds } from './needs.ts';
 import { type ChangeOptions, createPlaces } from './places.ts';
-import { createRestrictedJoins, type RestrictedJoins, unableToGrantJoin } from './restricted-joins.ts';
+import { createRestrictedJoins, unableToGrantJoin } from './restricted-joins.ts';
 
 /** A user who asks for themselves; or, by their ID alone, one in whose name the server acts, unlimited. */
 export type Who = Actor | UserId;
@@ -38,9 +38,9 @@ export interface Membership {
     content: JsonObject,
     options?: Omit<ChangeOptions, 'content'>,
   ): Promise<PersistedEvent>;
-  /** In the transaction that makes an account. */
+  /** In the transaction that makes an account: automatic joins follow it, even past a restart. */
   onRegistered(tx: WriteTx, account: NewAccount): void;
-  /** Puts a user into the rooms meant for everybody. */
+  /** Puts a user into the rooms meant for everybody; resolves when that is done, or has failed and was logged. */
   autoJoin(userId: UserId): Promise<void>;
   /** The rooms whose members may join this one uninvited; undefined where no such rule is in force. */
   listAllowedRooms(roomId: RoomId): readonly RoomId[] | undefined;
@@ -58,7 +58,6 @@ export interface MembershipParts {
   readonly joins: Joins;
   readonly invites: Invites;
   readonly departures: Departures;
-  readonly restricted: RestrictedJoins;
   readonly autoJoin: AutoJoin;
 }
 
@@ -96,7 +95,12 @@ export function createMembership(needs: MembershipNeeds): MembershipParts {
       await departures.kick(actorOf(who), roomId, target, reasonOf(reason));
     },
     onRegistered: (tx, account) => autoJoin.onRegistered(tx, account),
-    autoJoin: (userId) => autoJoin.run({ userId, mayCreate: !needs.users.isGuest(userId) }),
+    autoJoin: async (userId) => {
+      const account = { kind: needs.users.isGuest(userId) ? 'guest' : 'user', appserviceId: undefined } as const;
+      needs.db.write((tx) => autoJoin.onRegistered(tx, { ...account, userId, userType: undefined }));
+      await needs.db.committed();
+      await autoJoin.settled();
+    },
     listAllowedRooms: (roomId) => restricted.listAllowedRooms(roomId),
     authoriseJoin: (roomId, userId) => {
       const allowed = restricted.listAllowedRooms(roomId);
@@ -137,5 +141,5 @@ export function createMembership(needs: MembershipNeeds): MembershipParts {
       }
     },
   };
-  return { membership, joins, invites, departures, restricted, autoJoin };
+  return { membership, joins, invites, departures, autoJoin };
 }
