@@ -77,7 +77,7 @@ const MEMBERS_KEPT = 20_000;
 const CROWDS_KEPT = 1_000;
 
 /** Whether text names a membership. */
-export function isMembership(text: unknown): text is Membership {
+function isMembership(text: unknown): text is Membership {
   return typeof text === 'string' && Object.hasOwn(CODES, text);
 }
 
@@ -142,7 +142,7 @@ export class Members implements MembershipReader, MembershipWriter {
     this.#listOfUser = db.prepareRead(`${select} WHERE user_id = ? AND membership = ? AND forgotten = 0`);
     this.#listMutual = db.prepareRead(`
       SELECT room_id FROM room_members AS a JOIN room_members AS b USING (room_nid) JOIN rooms USING (room_nid)
-      WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.user_id = ? AND b.membership = ${JOIN}`);
+      WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.user_id = ? AND b.membership = ${JOIN} LIMIT ?`);
     this.#listSharing = db.prepareRead(`
       SELECT DISTINCT b.user_id FROM room_members AS a JOIN room_members AS b USING (room_nid)
       WHERE a.user_id = ? AND a.membership = ${JOIN} AND b.membership = ${JOIN}`);
@@ -217,12 +217,12 @@ export class Members implements MembershipReader, MembershipWriter {
   }
 
   shareRoom(a: UserId, b: UserId): boolean {
-    return this.listMutualRooms(a, b).length > 0;
+    return this.#listMutual.find(a, b, 1) !== undefined;
   }
 
   listMutualRooms(a: UserId, b: UserId): RoomId[] {
     return this.#listMutual
-      .list(a, b)
+      .list(a, b, -1)
       .map((row) => row.room_id)
       .filter(isRoomId);
   }

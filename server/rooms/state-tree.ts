@@ -31,7 +31,7 @@ const MAX_LEVEL = 7;
 const HALF = 2 ** 32;
 
 /** The level of a key. `salt` keeps others from choosing keys that make the tree lopsided. */
-export function levelOf(key: number, salt: number): number {
+function levelOf(key: number, salt: number): number {
   let hash = ((key % HALF) ^ Math.imul(Math.floor(key / HALF) + 1, 0x9e3779b1) ^ salt) >>> 0;
   // The finishing steps of MurmurHash3: every bit of the input may turn every bit of the output.
   for (let round = 0; round < 2; round++) {

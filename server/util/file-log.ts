@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger as PinoLogger, stdSerializers } from 'pino';
 import type { LogData, Logger } from './log.ts';
 
@@ -39,7 +40,12 @@ export async function openLog(target: LogTarget): Promise<Log> {
   const destination = pino.destination({ dest: file ?? 1, append: true, mode: 0o600, sync: false });
   // Rejects with an "error" that comes before.
   await once(destination, 'ready');
-  if (file !== undefined && target.maxBytes > 0) rotate(destination, file, target);
+  let reopened: Promise<unknown> = Promise.resolve();
+  const reopen = (): void => {
+    reopened = opened(destination);
+    destination.reopen();
+  };
+  if (file !== undefined && target.maxBytes > 0) rotate(destination, file, target, reopen);
   complain(destination, file ?? 'standard output');
 
   const state = { threshold: LEVELS[target.level] as number };
@@ -61,20 +67,37 @@ export async function openLog(target: LogTarget): Promise<Log> {
       state.threshold = LEVELS[level];
     },
     reopen: () => {
-      if (file !== undefined) destination.reopen();
+      if (file !== undefined) reopen();
     },
     flush: () => flushNow(destination),
-    close: () => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      // Standard output belongs to the process and stays open.
-      if (file === undefined) destination.flush(() => resolve());
-      else {
-        destination.once('close', resolve);
-        destination.end();
-      }
-      return promise;
+    close: async () => {
+      // The stream never ends if it is told to while it is being opened anew.
+      await reopened;
+      await Promise.race([end(destination, file), sleep(CLOSE_DEADLINE_MS, undefined, { ref: false })]);
     },
   };
+}
+
+/** How long writing the last lines may take, should the disk refuse them. */
+const CLOSE_DEADLINE_MS = 2_000;
+
+// Resolves in any case: an error is reported where all of them are.
+async function opened(destination: Destination): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  destination.once('ready', resolve);
+  destination.once('error', () => resolve());
+  await promise;
+}
+
+async function end(destination: Destination, file: string | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // Standard output belongs to the process and stays open.
+  if (file === undefined) destination.flush(() => resolve());
+  else {
+    destination.once('close', resolve);
+    destination.end();
+  }
+  await promise;
 }
 
 type Destination = ReturnType<typeof pino.destination>;
@@ -95,7 +118,7 @@ function wrap(log: PinoLogger, state: { readonly threshold: number }): Logger {
   };
 }
 
-function rotate(destination: Destination, file: string, { maxBytes, keep }: LogTarget): void {
+function rotate(destination: Destination, file: string, { maxBytes, keep }: LogTarget, reopen: () => void): void {
   let size = statSync(file).size;
   destination.on('write', (bytes: number) => {
     size += bytes;
@@ -104,7 +127,7 @@ function rotate(destination: Destination, file: string, { maxBytes, keep }: LogT
     size = 0;
     try {
       shift(file, keep);
-      destination.reopen();
+      reopen();
     } catch (error) {
       report(`the log ${file} could not be put aside`, error);
     }

@@ -349,3 +349,77 @@ test('a member whose join loses out to a ban elsewhere is told so by the state',
   assert.equal(change?.after.membership, 'ban');
   await assert.rejects(home.send(roomId, draft.message(bob, 'Why?')), { errcode: 'M_FORBIDDEN' });
 });
+
+test('whoever came in by somebody who had no right to let them in is out again', async (t) => {
+  const home = household(t);
+  const { rooms } = home;
+  const frank = userId('@frank:away.test');
+  const roomId = await home.createRoom();
+  let after = latest(home, roomId);
+  for (const user of [dora, frank]) {
+    after = await receive(home, remoteEvent(home, roomId, draft.member(user, user, 'join'), { after: [after] }));
+  }
+  await home.send(roomId, draft.state(alice, 'm.room.power_levels', { users: { [dora]: 50, [frank]: 60 } }));
+  const base = await home.send(roomId, draft.state(alice, 'm.room.join_rules', { join_rule: 'invite' }));
+  const invite = await receive(home, remoteEvent(home, roomId, draft.member(dora, erin, 'invite'), { after: [base] }));
+  await receive(home, remoteEvent(home, roomId, draft.member(erin, erin, 'join'), { after: [invite] }));
+  assert.ok(rooms.members.isJoined(roomId, erin));
+  assert.equal(rooms.members.countMembers(roomId, 'join'), 4);
+
+  const start = home.db.position();
+  await receive(home, remoteEvent(home, roomId, draft.member(frank, dora, 'ban'), { after: [base] }));
+  assert.equal(rooms.state.findCurrent(roomId, 'm.room.member', erin), undefined);
+  assert.equal(rooms.members.findMember(roomId, erin)?.membership, 'leave');
+  assert.equal(rooms.members.countMembers(roomId, 'join'), 2);
+  const [change] = rooms.members.listMembershipChanges(erin, start, home.db.position());
+  assert.deepEqual([change?.before, change?.after.membership], ['join', 'leave']);
+  assert.deepEqual(rooms.checkConsistency(), []);
+});
+
+test('history that is fetched later takes its place in the graph and is no news', async (t) => {
+  const lives: boolean[] = [];
+  const home = household(t, { projections: [{ name: 'watch', project: (_tx, _event, { live }) => lives.push(live) }] });
+  const { rooms } = home;
+  const { roomId, base } = await sharedRoom(home, '12');
+  const old = remoteEvent(home, roomId, draft.state(dora, 'm.room.topic', { topic: 'Old' }), { after: [base] });
+  await home.send(roomId, draft.member(bob, bob, 'join'));
+  await home.send(roomId, draft.message(alice, 'New'));
+  const before = home.db.position();
+  lives.length = 0;
+  const acceptance = await rooms.inbox.accept(old.pdu, { as: 'history' });
+  assert.ok(acceptance.kind === 'stored');
+  assert.deepEqual(lives, [false]);
+  const now = home.db.position();
+  assert.deepEqual(rooms.timeline.since({ roomId, since: before, now, limit: 10 }).events, []);
+  assert.deepEqual(rooms.timeline.listActiveRooms(before, now), []);
+  assert.equal(rooms.state.findCurrent(roomId, 'm.room.topic', ''), undefined);
+  assert.equal(rooms.state.stateAfter(old.eventId)?.find('m.room.topic', ''), old.eventId);
+  const { events } = rooms.timeline.page({ roomId, from: undefined, direction: 'b', limit: 3 });
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['m.room.message', 'm.room.topic', 'm.room.member'],
+  );
+  // Though stored after Bob came, it was said before.
+  assert.ok(rooms.visibility.canSee(bob, acceptance.event));
+  assert.deepEqual(rooms.checkConsistency(), []);
+});
+
+test('projections hear of what is soft-failed without its effects, and nothing of what is rejected', async (t) => {
+  const told: string[] = [];
+  const home = household(t, {
+    projections: [
+      {
+        name: 'watch',
+        project: (_tx, { type, verdict }, { stateDeltas }) => told.push(`${type} ${verdict} ${stateDeltas.length}`),
+      },
+    ],
+  });
+  const { roomId, base } = await sharedRoom(home, '12');
+  const ban = await home.send(roomId, draft.member(alice, dora, 'ban'));
+  told.length = 0;
+  await receive(home, remoteEvent(home, roomId, draft.state(dora, 'm.room.topic', { topic: 'A' }), { after: [base] }));
+  await receive(home, remoteEvent(home, roomId, draft.state(dora, 'm.room.topic', { topic: 'B' }), { after: [ban] }));
+  const name = remoteEvent(home, roomId, draft.state(dora, 'm.room.name', { name: 'C' }), { after: [base] });
+  await home.rooms.inbox.accept(name.pdu, { as: 'outlier' });
+  assert.deepEqual(told, ['m.room.topic soft-failed 0']);
+});

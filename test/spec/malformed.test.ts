@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Route } from '../../server/http/route.ts';
-import { expectOk, type Json, TestClient } from '../kit/test-client.ts';
+import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { listRoutes } from './routes.ts';
 

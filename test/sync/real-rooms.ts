@@ -115,8 +115,8 @@ export class ModelClient {
   readonly states = new Map<string, Map<string, string>>();
   /** Each event of a timeline, in the order in which they came. */
   readonly heard: Json[] = [];
-  /** Rooms in whose timeline something was left out. */
-  readonly gaps = new Set<string>();
+  /** Of each room, the first event after the newest gap; undefined where nothing has come since. */
+  readonly firstAfterGap = new Map<string, string | undefined>();
 
   accept(answer: Json): void {
     const initial = this.since === undefined;
@@ -136,7 +136,9 @@ export class ModelClient {
     for (const event of [...(after ?? room.state.events), ...(after === undefined ? room.timeline.events : [])]) {
       if (event.state_key !== undefined) state.set(`${event.type}/${event.state_key}`, event.event_id);
     }
-    if (room.timeline.limited || initial) this.gaps.add(roomId);
+    const [first] = room.timeline.events;
+    if (room.timeline.limited || initial) this.firstAfterGap.set(roomId, undefined);
+    if (this.firstAfterGap.get(roomId) === undefined) this.firstAfterGap.set(roomId, first?.event_id);
     for (const event of room.timeline.events) this.heard.push({ ...event, room_id: roomId });
   }
 }
