@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger as PinoLogger, stdSerializers } from 'pino';
@@ -36,7 +36,11 @@ export interface Log {
 /** Opens a log. Throws the file system's error if the file cannot be opened. */
 export async function openLog(target: LogTarget): Promise<Log> {
   const { file } = target;
-  if (file !== undefined) mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  if (file !== undefined) {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    // Tried here: a stream whose file could not be opened throws once more when the process ends.
+    closeSync(openSync(file, 'a', 0o600));
+  }
   const destination = pino.destination({ dest: file ?? 1, append: true, mode: 0o600, sync: false });
   // Rejects with an "error" that comes before.
   await once(destination, 'ready');

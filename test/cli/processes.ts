@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { TestContext } from 'node:test';
 
-const root = join(import.meta.dirname, '..', '..');
 const DEADLINE_MS = 30_000;
 
 /** A program that runs, with what it has written so far. */
@@ -19,11 +18,11 @@ export interface Running {
 /** Starts a script of the project. What still runs when the test ends is ended. */
 export function launch(
   t: TestContext,
-  script: string,
+  script: URL,
   args: readonly string[],
   { input, env }: { input?: string; env?: Readonly<Record<string, string>> } = {},
 ): Running {
-  const child = spawn(process.execPath, [join(root, script), ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, [fileURLToPath(script), ...args], { env: { ...process.env, ...env } });
   t.after(() => child.kill('SIGKILL'));
   const output = { out: '', err: '' };
   const changed = new EventTarget();
@@ -69,5 +68,5 @@ export async function hearth(
   args: readonly string[],
   options: { input?: string; env?: Readonly<Record<string, string>> } = {},
 ): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
-  return await launch(t, 'server/cli.ts', args, options).ended();
+  return await launch(t, new URL('../../server/cli.ts', import.meta.url), args, options).ended();
 }

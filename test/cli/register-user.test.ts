@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
@@ -20,11 +20,14 @@ interface Registrar {
 /** A server whose only API is registration with the shared secret "s3cret"; the name "taken" is taken. */
 async function startRegistrar(t: TestContext): Promise<Registrar> {
   const requests: JsonObject[] = [];
-  const server = createServer(async (request, response) => {
-    const answer = (status: number, body: object): void => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    };
-    if (request.method === 'GET') return answer(200, { nonce: 'once' });
+  const server = createServer((request, response) => {
+    respond(request).then(
+      ([status, body]) => response.writeHead(status).end(JSON.stringify(body)),
+      (error: unknown) => response.writeHead(500).end(String(error)),
+    );
+  });
+  const respond = async (request: IncomingMessage): Promise<readonly [status: number, body: JsonObject]> => {
+    if (request.method === 'GET') return [200, { nonce: 'once' }];
     const body = await json(request);
     assert.ok(isJsonObject(body));
     requests.push(body);
@@ -32,10 +35,10 @@ async function startRegistrar(t: TestContext): Promise<Registrar> {
     const parts = [nonce, username, password, admin === true ? 'admin' : 'notadmin', type];
     const signed = parts.filter((part) => typeof part === 'string').join('\0');
     const expected = createHmac('sha1', 's3cret').update(signed).digest('hex');
-    if (mac !== expected) return answer(403, { errcode: 'M_FORBIDDEN', error: 'HMAC incorrect' });
-    if (username === 'taken') return answer(400, { errcode: 'M_USER_IN_USE', error: 'User ID already taken' });
-    answer(200, { user_id: typeof username === 'string' ? `@${username}:home.example` : null });
-  });
+    if (mac !== expected) return [403, { errcode: 'M_FORBIDDEN', error: 'HMAC incorrect' }];
+    if (username === 'taken') return [400, { errcode: 'M_USER_IN_USE', error: 'User ID already taken' }];
+    return [200, { user_id: typeof username === 'string' ? `@${username}:home.example` : null }];
+  };
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { run } from '../../server/cli/run.ts';
 import { serveWith } from '../../server/cli/serve.ts';
 import type { StartServer } from '../../server/cli/running-server.ts';
+import { ListenError } from '../../server/http/listener.ts';
 
 // The command "serve" around a server that does next to nothing, so that what is the command's own can be looked at:
 // files, signals, what is printed. Its name tells it how to behave.
@@ -14,7 +15,11 @@ const startSmallServer: StartServer = async (config, log, { setupLink = false })
     if (config.serverName === 'failing.example') setImmediate(() => failLater());
   });
   server.listen({ port: listener?.port, host: listener?.bindAddresses[0] });
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw new ListenError(`cannot listen on port ${listener?.port}: another program is using it`, error);
+  }
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new TypeError('no port');
   return {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
-import { allOptions } from '../../server/config/options/all.ts';
+import { allOptions, optionSections } from '../../server/config/options/all.ts';
 import { load, problemsOf } from './files.ts';
 import { optionNames, subOptionNames } from './option-names.ts';
 
@@ -35,10 +35,16 @@ test('an option without effect is named in exactly one warning, and no other is 
   assert.ok(warnings.every((line) => /^\w+ \(.*homeserver\.yaml:\d+\): \S/.test(line)));
 });
 
-test('every option has a description, and a form to draw an input from', () => {
-  for (const [name, { about, kind }] of Object.entries(allOptions)) {
-    assert.ok(about.length > 5, name);
-    assert.ok(kind.form.type.length > 0, name);
+test('every option that is not there for old times’ sake stands in one section, described and with a form', () => {
+  const seen = new Set<string>();
+  for (const options of Object.values(optionSections)) {
+    for (const [name, { about, kind }] of Object.entries(options)) {
+      assert.ok(!seen.has(name), `${name} stands in two sections`);
+      seen.add(name);
+      assert.ok(about.length > 5, name);
+      assert.ok(kind.form.type.length > 0, name);
+      assert.ok(Object.hasOwn(allOptions, name), name);
+    }
   }
 });
 

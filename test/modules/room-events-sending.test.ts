@@ -68,6 +68,7 @@ test('messages without what every client needs of them are refused', async (t) =
   expectError(await send({ share: 0.5 }, 'm.example'), 400, 'M_BAD_JSON');
   expectOk(await send({}, 'm.example'));
   expectOk(await send({ ...text('a'), 'm.mentions': { user_ids: ['@bob:hearth.test'], room: false } }));
+  expectError(await send({ name: 'Attic' }, 'm.room.name'), 400, 'M_BAD_JSON');
   // A member event that is no state is none.
   expectError(await send({ membership: 'join' }, 'm.room.member'), 403, 'M_FORBIDDEN');
 });

@@ -113,32 +113,33 @@ export class ModelClient {
   readonly places = new Map<string, string>();
   /** The state of each room: type and state key to event ID. */
   readonly states = new Map<string, Map<string, string>>();
-  /** Each event of a timeline, in the order in which they came. */
-  readonly heard: Json[] = [];
-  /** Of each room, the first event after the newest gap; undefined where nothing has come since. */
-  readonly firstAfterGap = new Map<string, string | undefined>();
+  /** The timeline of each room since its newest gap: event IDs in the order in which they came. */
+  readonly timelines = new Map<string, string[]>();
 
-  accept(answer: Json): void {
+  /** Takes in one answer and gives the IDs of the events in its timelines. */
+  accept(answer: Json): string[] {
     const initial = this.since === undefined;
     this.since = answer.next_batch;
+    const heard: string[] = [];
     for (const section of ['join', 'leave', 'invite', 'knock']) {
       for (const [roomId, room] of Object.entries<Json>(answer.rooms?.[section] ?? {})) {
         this.places.set(roomId, section);
-        if (section === 'join' || section === 'leave') this.#acceptRoom(roomId, room, initial);
+        if (section === 'join' || section === 'leave') heard.push(...this.#acceptRoom(roomId, room, initial));
       }
     }
+    return heard;
   }
 
-  #acceptRoom(roomId: string, room: Json, initial: boolean): void {
+  #acceptRoom(roomId: string, room: Json, initial: boolean): string[] {
     const state = this.states.get(roomId) ?? new Map<string, string>();
     this.states.set(roomId, state);
     const after = room.state_after?.events;
     for (const event of [...(after ?? room.state.events), ...(after === undefined ? room.timeline.events : [])]) {
       if (event.state_key !== undefined) state.set(`${event.type}/${event.state_key}`, event.event_id);
     }
-    const [first] = room.timeline.events;
-    if (room.timeline.limited || initial) this.firstAfterGap.set(roomId, undefined);
-    if (this.firstAfterGap.get(roomId) === undefined) this.firstAfterGap.set(roomId, first?.event_id);
-    for (const event of room.timeline.events) this.heard.push({ ...event, room_id: roomId });
+    const heard: string[] = room.timeline.events.map((event: Json) => event.event_id);
+    const earlier = room.timeline.limited || initial ? [] : (this.timelines.get(roomId) ?? []);
+    this.timelines.set(roomId, [...earlier, ...heard]);
+    return heard;
   }
 }

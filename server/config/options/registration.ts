@@ -145,7 +145,6 @@ export const sessionOptions = {
     orNull(duration),
     28 * 86_400_000,
     'How long the addresses users came from are kept. null keeps them for good.',
-    { note: LATER },
   ),
   track_puppeted_user_ips: option(flag, false, 'Record the address of an administrator who acts for a user.', {
     note: LATER,

@@ -1,13 +1,13 @@
 import type { Module } from '../../module.ts';
 import type { EventSender, MembershipReader } from '../../rooms/types.ts';
 import type { Logger } from '../../util/log.ts';
-import { profileFollower } from './follower.ts';
+import { profileFollower } from './service/follower.ts';
 import { profileRoutes } from './routes.ts';
-import { type ProfileServiceNeeds, type Profiles, profileService } from './service.ts';
+import { type ProfileServiceNeeds, type Profiles, profileService } from './service/profiles.ts';
 import { ProfileStore } from './store.ts';
 
 export { migrations } from './schema.ts';
-export type { AvatarMedia, Face, Profiles, ProfileSettings, RemoteProfiles } from './service.ts';
+export type { AvatarMedia, Face, Profiles, ProfileSettings, RemoteProfiles } from './service/profiles.ts';
 
 export interface ProfilesNeeds extends Omit<ProfileServiceNeeds, 'store' | 'rooms'> {
   readonly log: Logger;

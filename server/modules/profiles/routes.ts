@@ -1,8 +1,8 @@
 import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { jsonObject, userId } from '../../http/schemas.ts';
-import { checkFieldKey } from './fields.ts';
-import { type Profiles, valueIn } from './service.ts';
+import { checkFieldKey } from './service/fields.ts';
+import { type Profiles, valueIn } from './service/profiles.ts';
 
 export function profileRoutes(profiles: Profiles): Route[] {
   // The second is what clients know from before fields other than name and picture were in the spec.

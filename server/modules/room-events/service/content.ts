@@ -17,6 +17,7 @@ type ContentCheck = (content: JsonObject, place: ContentPlace) => void;
  * @throws MatrixError M_BAD_JSON
  */
 export function checkMessageContent(type: string, content: JsonObject): void {
+  if (STATE_ONLY.has(type)) throw badJson(`${type} can only be sent as state`);
   checkMentions(content);
   // Spec: "m.room.message". Clients have nothing to show without these.
   if (type === 'm.room.message') {
@@ -25,6 +26,9 @@ export function checkMessageContent(type: string, content: JsonObject): void {
     }
   }
 }
+
+/** What would look as if the room had changed, and it had not. */
+const STATE_ONLY: ReadonlySet<string> = new Set(['m.room.name', 'm.room.topic', 'm.room.tombstone']);
 
 /** The same for state. */
 export function checkStateContent(type: string, stateKey: string, content: JsonObject, place: ContentPlace): void {

@@ -60,6 +60,9 @@ export function roomHistory(needs: RoomEventsNeeds): History {
     return (event) => event.stateKey !== undefined || !ignored.has(event.sender);
   };
 
+  const placeBehind = (event: PersistedEvent, direction: 'b' | 'f'): TimelineToken =>
+    timeline.tokenAt(event, direction === 'b' ? 'before' : 'after');
+
   const page: History['page'] = (request) => {
     const { requester, roomId, direction, limit, filter } = request;
     const access = checkAccess(needs, requester.userId, roomId);
@@ -79,19 +82,16 @@ export function roomHistory(needs: RoomEventsNeeds): History {
       found.push(...visible.slice(0, limit - found.length));
       const last = found.at(-1);
       if (last !== undefined && found.length === limit) {
-        return { events: found, start, end: timeline.tokenAt(last, direction === 'b' ? 'before' : 'after') };
+        return { events: found, start, end: placeBehind(last, direction) };
       }
       if (loaded.end === undefined) {
-        // Clients take a page without an end for the last one and show nothing of what comes later; an empty page ends it.
-        const lastLoaded = loaded.events.at(-1) ?? last;
-        const end =
-          last === undefined || lastLoaded === undefined
-            ? undefined
-            : timeline.tokenAt(lastLoaded, direction === 'b' ? 'before' : 'after');
-        return { events: found, start, end };
+        // Only an empty page is the last one: going forward there may be more by the time the client asks again.
+        const lastLoaded = last === undefined ? undefined : (loaded.events.at(-1) ?? last);
+        return { events: found, start, end: lastLoaded && placeBehind(lastLoaded, direction) };
       }
       place = loaded.end;
-      if (round === MOST_ROUNDS) return { events: found, start, end: place };
+      // A short page has an end where so many events were looked at that it is time to let others have their turn.
+      if (round === MOST_ROUNDS || loaded.events.length < limit) return { events: found, start, end: place };
     }
   };
 

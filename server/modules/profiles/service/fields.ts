@@ -1,6 +1,6 @@
-import { invalidParam, MatrixError } from '../../matrix/errors.ts';
-import type { JsonObject, JsonValue } from '../../matrix/json.ts';
-import type { StoredProfile } from './store.ts';
+import { invalidParam, MatrixError } from '../../../matrix/errors.ts';
+import type { JsonObject, JsonValue } from '../../../matrix/json.ts';
+import type { StoredProfile } from '../store.ts';
 
 /** Longest key of a field, bytes. */
 const MAX_KEY_BYTES = 255;

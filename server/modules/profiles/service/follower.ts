@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { RoomId, UserId } from '../../matrix/identifiers.ts';
-import type { JsonObject, JsonValue } from '../../matrix/json.ts';
-import type { EventSender, MembershipReader, StateReader } from '../../rooms/types.ts';
-import type { Follower } from '../../storage/types.ts';
-import type { Logger } from '../../util/log.ts';
-import type { ProfileStore } from './store.ts';
+import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
+import type { JsonObject, JsonValue } from '../../../matrix/json.ts';
+import type { EventSender, MembershipReader, StateReader } from '../../../rooms/types.ts';
+import type { Follower } from '../../../storage/types.ts';
+import type { Logger } from '../../../util/log.ts';
+import type { ProfileStore } from '../store.ts';
 
 export interface ProfileFollowerNeeds {
   readonly log: Logger;

@@ -1,12 +1,12 @@
-import type { RateLimit } from '../../http/rate-limit.ts';
-import type { Requester } from '../../http/route.ts';
-import { forbidden, MatrixError, missingToken, notFound } from '../../matrix/errors.ts';
-import { type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import type { MembershipReader, StateReader } from '../../rooms/types.ts';
-import type { Database, WriteTx } from '../../storage/types.ts';
+import type { RateLimit } from '../../../http/rate-limit.ts';
+import type { Requester } from '../../../http/route.ts';
+import { forbidden, MatrixError, missingToken, notFound } from '../../../matrix/errors.ts';
+import { type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
+import type { MembershipReader, StateReader } from '../../../rooms/types.ts';
+import type { Database, WriteTx } from '../../../storage/types.ts';
 import { checkFieldValue, checkProfileSize, withField, withoutField } from './fields.ts';
-import type { ProfileStore, StoredProfile } from './store.ts';
+import type { ProfileStore, StoredProfile } from '../store.ts';
 
 /** What member events show of a user. */
 export interface Face {
