@@ -6,6 +6,7 @@ import type { Config } from './config/types.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
 import { localpartOf } from './matrix/identifiers.ts';
+import { isRoomId } from './matrix/identifiers.ts';
 import type { SigningKey } from './matrix/signing.ts';
 import type { Module } from './module.ts';
 import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
@@ -126,6 +127,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     ignoredUsers,
     related: { eventsRelatedBy: (events, by) => relationsModule.relations.eventsRelatedBy(events, by) },
     filterTimelineLimit: config.sync.filterTimelineLimit,
+    excludedRooms: new Set(config.rooms.excludedFromSync.filter(isRoomId)),
   });
 
   const devicesModule = deviceManagement({

@@ -26,7 +26,12 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
   const { clock = systemClock, random = systemRandom } = options;
   const [signingKey] = loadSigningKeys(config.signing, random);
   mkdirSync(dirname(config.databasePath), { recursive: true, mode: 0o700 });
-  const db = openDatabase({ path: config.databasePath, migrations: allMigrations, log });
+  const db = openDatabase({
+    path: config.databasePath,
+    owner: config.serverName,
+    migrations: allMigrations,
+    log,
+  });
   const stops: (() => Promise<void> | void)[] = [() => db.close()];
   const stop = async (): Promise<void> => {
     for (const step of stops.splice(0).reverse()) await step();

@@ -36,6 +36,8 @@ export interface DatabaseOptions {
   /** Run in this order, after the storage's own. */
   readonly migrations: readonly MigrationSet[];
   readonly log: Logger;
+  /** Whom the data belong to. Written into a new database; one that names somebody else is refused. */
+  readonly owner?: string;
   /** The database never grows beyond this many pages of 4,096 bytes; a write that would fails as on a full disk. */
   readonly maxPages?: number;
   /** How long (ms) a write waits, holding up everything, for another process that is writing. 2,000 unless told. */
@@ -57,12 +59,21 @@ export function openDatabase(options: DatabaseOptions): OpenDatabase {
     });
     const steps = migrate(connection.sqlite, [storageMigrations, ...options.migrations]);
     if (steps > 0) options.log.info({ steps }, 'database schema brought up to date');
+    if (options.owner !== undefined) checkOwner(connection.sqlite, options.owner);
     return new SqliteDatabase(connection, options.log);
   } catch (error) {
     connection?.close();
     const failure = findStorageError(error);
     if (failure === undefined) throw error;
     throw new StorageError(failure.kind, `${path}: ${failure.message}`, failure.cause);
+  }
+}
+
+function checkOwner(sqlite: Sqlite.Database, owner: string): void {
+  sqlite.prepare('INSERT INTO database_owner (only_row, name) VALUES (1, ?) ON CONFLICT DO NOTHING').run(owner);
+  const stored = sqlite.prepare<[], { name: string }>('SELECT name FROM database_owner').get()?.name;
+  if (stored !== owner) {
+    throw new StorageError('foreign', `the database belongs to ${stored}, not to ${owner}; a server cannot be renamed`);
   }
 }
 

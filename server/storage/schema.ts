@@ -17,6 +17,12 @@ export const storageMigrations: MigrationSet = {
           name TEXT PRIMARY KEY,
           position INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
+
+        -- Whom the data belong to, once and for all.
+        CREATE TABLE database_owner (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          name TEXT NOT NULL
+        ) STRICT;
       `,
     },
   ],

@@ -3,9 +3,10 @@ import Sqlite from 'better-sqlite3';
 /**
  * What is wrong with the storage: `full` no space is left; `locked` another process holds the database; `corrupt` the
  * file is damaged or not a database of Hearth; `io` the disk or the operating system refused, or anything else SQLite
- * cannot go on after; `closed` the database was closed before; `newer` the schema is not one this version can use.
+ * cannot go on after; `closed` the database was closed before; `newer` the schema is not one this version can use; `foreign` the data belong to
+ * another server.
  */
-export type StorageErrorKind = 'full' | 'locked' | 'corrupt' | 'io' | 'closed' | 'newer';
+export type StorageErrorKind = 'full' | 'locked' | 'corrupt' | 'io' | 'closed' | 'newer' | 'foreign';
 
 /** The storage cannot do its work. Not thrown for what a statement itself does wrong, such as a broken constraint. */
 export class StorageError extends Error {
@@ -78,6 +79,7 @@ function sentence(kind: StorageErrorKind, error: unknown): string {
     case 'io':
     case 'closed':
     case 'newer':
+    case 'foreign':
       return `the database cannot be read or written (${detail})`;
   }
 }

@@ -365,3 +365,15 @@ function bound(made: ReturnType<typeof openNotes>) {
     commits: () => made.commits(),
   };
 }
+
+test('a database that belongs to one server is refused by another', async (t) => {
+  const { db, path } = openNotes(t, { owner: 'home.test' });
+  await db.close();
+  const options = { path, migrations: [notes], log: silentLogger };
+  assert.throws(
+    () => openDatabase({ ...options, owner: 'elsewhere.test' }),
+    (error) => error instanceof StorageError && error.kind === 'foreign' && error.message.includes('home.test'),
+  );
+  const again = openDatabase({ ...options, owner: 'home.test' });
+  await again.close();
+});
