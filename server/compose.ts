@@ -18,7 +18,9 @@ import { eventContext } from './modules/event-context/index.ts';
 import { guestAccess, migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
+import { migrations as presenceMigrations, presence } from './modules/presence/index.ts';
 import { migrations as profileMigrations, profiles } from './modules/profiles/index.ts';
+import { migrations as pushMigrations, push } from './modules/push/index.ts';
 import { readMarkers, migrations as readMarkerMigrations } from './modules/read-markers/index.ts';
 import { receipts, migrations as receiptMigrations } from './modules/receipts/index.ts';
 import { relations, migrations as relationMigrations } from './modules/relations/index.ts';
@@ -38,6 +40,7 @@ import {
   discoverySettings,
   membershipLimits,
   membershipSettings,
+  presenceSettings,
   profileSettings,
 } from './settings.ts';
 import type { Database, Follower, MigrationSet } from './storage/types.ts';
@@ -64,9 +67,11 @@ export const allMigrations: readonly MigrationSet[] = [
   threadMigrations,
   receiptMigrations,
   readMarkerMigrations,
+  pushMigrations,
   membershipMigrations,
   guestAccessMigrations,
   profileMigrations,
+  presenceMigrations,
 ];
 
 export interface ComposeNeeds {
@@ -168,7 +173,9 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
         (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
         (tx, userId) => encryptionModule.onDeactivated(tx, userId),
         (tx, userId) => receiptsModule.removeOfUser(tx, userId),
+        (tx, userId) => pushModule.removeOfUser(tx, userId),
         (tx, userId) => readMarkersModule.removeOfUser(tx, userId),
+        (tx, userId) => presenceModule.presence.remove(tx, userId),
         (tx, userId, { erase }) => {
           if (erase) profileService.erase(tx, userId);
         },
@@ -227,9 +234,20 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     state,
     sender,
     limit: limit(limits.message),
-    onFaceChanged: [],
+    onFaceChanged: [(tx, userId) => tx.onCommit(() => presenceModule.presence.faceChanged(userId))],
   });
   const profileService = profilesModule.profiles;
+
+  const presenceModule = presence({
+    db,
+    clock,
+    log,
+    serverName,
+    settings: presenceSettings(config),
+    rooms: members,
+    profiles: profileService,
+    limit: limit(limits.presencePerUser),
+  });
 
   const membershipModule = roomMembership({
     db,
@@ -283,7 +301,25 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     rooms: members,
     visibility,
     threads: threadsModule.threads,
+    timeline,
     setFullyRead: readMarkersModule.setFullyRead,
+    sender: { send: ({ userId }) => presenceModule.presence.active(userId) },
+    onRead: (tx, receipt) => pushModule.onRead(tx, receipt),
+  });
+  const pushModule = push({
+    db,
+    clock,
+    log,
+    serverName,
+    events,
+    state,
+    members,
+    timeline,
+    visibility,
+    threads: threadsModule.threads,
+    ignoredUsers,
+    formatter,
+    settings: { enabled: config.push.enabled },
   });
 
   const modules: readonly Module[] = [
@@ -297,10 +333,16 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     }),
     accountDataModule,
     tags({ db }),
-    typingNotifications({ db, clock, rooms: rooms.members }),
+    typingNotifications({
+      db,
+      clock,
+      rooms: rooms.members,
+      sender: { send: (_roomId, userId, typing) => typing && presenceModule.presence.active(userId) },
+    }),
     toDeviceModule,
     encryptionModule,
     profilesModule,
+    presenceModule,
     membershipModule,
     guestAccess({
       db,
@@ -316,6 +358,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     threadsModule,
     receiptsModule,
     readMarkersModule,
+    pushModule,
     mutualRooms({ rooms: rooms.members, limit: limit({ perSecond: 1, burstCount: 10 }) }),
     reportContent({
       db,
@@ -337,7 +380,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
 
   return {
     modules,
-    routes: [...sync.routes, ...modules.flatMap((module) => module.routes ?? [])],
+    routes: [...presenceModule.watch(sync.routes), ...modules.flatMap((module) => module.routes ?? [])],
     followers: modules.flatMap((module) => module.followers ?? []),
     accounts: accountsModule,
     rooms,

@@ -1,11 +1,13 @@
 /** Cuts the configuration into the settings each part takes. */
 import type { Config, RateLimit as RateLimitSetting } from './config/types.ts';
 import type { RateLimit } from './http/rate-limit.ts';
+import { isRoomId } from './matrix/identifiers.ts';
 import type { JsonObject } from './matrix/json.ts';
 import { roomVersions } from './matrix/room-versions.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
+import type { PresenceSettings } from './modules/presence/index.ts';
 import type { ProfileSettings } from './modules/profiles/index.ts';
 
 type MakeLimit = (options: RateLimitSetting) => RateLimit;
@@ -89,4 +91,8 @@ export function membershipLimits({ rateLimits }: Config, limit: MakeLimit): Omit
 
 export function profileSettings({ serverName, profiles }: Config): ProfileSettings {
   return { serverName, ...profiles };
+}
+
+export function presenceSettings({ presence }: Config): PresenceSettings {
+  return { ...presence, excludedRooms: new Set(presence.excludedRooms.filter(isRoomId)) };
 }

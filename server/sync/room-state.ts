@@ -3,13 +3,18 @@ import type { EventId, UserId } from '../matrix/identifiers.ts';
 import type { PersistedEvent, RoomState } from '../rooms/types.ts';
 import type { EventMatcher } from './filter-match.ts';
 
+/** A state that may be able to list itself without one of its types, at the cost of what it lists. */
+export interface ListedState extends RoomState {
+  entriesWithout?(type: string): IterableIterator<readonly [StateKey, EventId]>;
+}
+
 export interface StateRequest {
   /** The differences from what the client holds to `end`; undefined if it is to be given everything. */
   readonly differences: readonly (readonly [StateKey, EventId | undefined, EventId | undefined])[] | undefined;
   /** The state before the first event of the timeline. */
   readonly start: RoomState;
   /** The state after its last event. */
-  readonly end: RoomState;
+  readonly end: ListedState;
   readonly timeline: readonly PersistedEvent[];
   /** The client takes its state from this section alone, and none from the timeline. */
   readonly stateAfter: boolean;
@@ -51,7 +56,9 @@ export function selectState(request: StateRequest): EventId[] {
   };
 
   if (differences === undefined) {
-    for (const [key, eventId] of end.entries()) {
+    // Who loads members lazily should not have all of them gone through.
+    const entries = lazy === undefined ? end.entries() : (end.entriesWithout?.(MEMBER) ?? end.entries());
+    for (const [key, eventId] of entries) {
       if (lazy === undefined || !key.startsWith(MEMBER_PREFIX)) choose(key, undefined, eventId);
     }
   } else {

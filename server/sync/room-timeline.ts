@@ -73,7 +73,7 @@ function keepVisible(
   events: readonly PersistedEvent[],
 ): PersistedEvent[] {
   const asked = filterRelated(events, filter, related);
-  const visible = [...asked];
+  const visible = visibility.filterVisible(viewer, asked);
   if (visible.length === asked.length) return visible;
   // What comes back may be a pruned copy, so they are told apart by their IDs.
   const allowed = new Map(visible.map((event) => [event.eventId, event]));

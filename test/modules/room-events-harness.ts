@@ -22,7 +22,11 @@ import type { Module } from '../../server/module.ts';
 import { accountData, migrations as accountDataMigrations } from '../../server/modules/account-data/index.ts';
 import { eventContext } from '../../server/modules/event-context/index.ts';
 import { migrations as relationMigrations, relations } from '../../server/modules/relations/index.ts';
-import { roomEvents, type RoomEventsNeeds } from '../../server/modules/room-events/index.ts';
+import {
+  migrations as roomEventsMigrations,
+  roomEvents,
+  type RoomEventsNeeds,
+} from '../../server/modules/room-events/index.ts';
 import { migrations as threadMigrations, threading, type Threads } from '../../server/modules/threading/index.ts';
 import { createRooms, migrations as roomMigrations, type Rooms } from '../../server/rooms/rooms.ts';
 import type { EventDraft, Projection } from '../../server/rooms/types.ts';
@@ -99,7 +103,14 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
   const clock = new ManualClock();
   const db = openDatabase({
     path: joinPath(dir, 'homeserver.db'),
-    migrations: [roomMigrations, syncMigrations, accountDataMigrations, relationMigrations, threadMigrations],
+    migrations: [
+      roomMigrations,
+      syncMigrations,
+      accountDataMigrations,
+      relationMigrations,
+      threadMigrations,
+      roomEventsMigrations,
+    ],
     log: silentLogger,
   });
   t.after(() => db.close());
@@ -151,6 +162,7 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
       adminRedaction: options.adminRedactionBurst === undefined ? undefined : limit(options.adminRedactionBurst),
     },
     settings: { timelineLimit: undefined },
+    ephemeral: { db, log: silentLogger },
     ...(options.isServerNoticesRoom === undefined ? {} : { isServerNoticesRoom: options.isServerNoticesRoom }),
     ...(options.isUserOfAppservice === undefined ? {} : { isUserOfAppservice: options.isUserOfAppservice }),
   });
@@ -177,7 +189,9 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
     },
   });
   const { addresses } = await http.start();
+  for (const module of modules) module.start?.();
   t.after(async () => {
+    for (const module of modules) await module.stop?.();
     sync.stop();
     await http.stop();
   });

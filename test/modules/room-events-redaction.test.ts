@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectError, expectOk } from '../kit/test-client.ts';
-import { inRoom, join, roomsHouse } from './room-events-harness.ts';
+import { inRoom, join, leave, roomsHouse } from './room-events-harness.ts';
 
 test('a redaction empties the message and says why, in every room version and by either way', async (t) => {
   const house = await roomsHouse(t);
@@ -86,4 +86,32 @@ test('redacting a redaction takes its reason away, and not its effect', async (t
   const redaction = expectOk(await alice.get(inRoom(roomId, 'event', first)));
   assert.equal(redaction.content.reason, undefined);
   assert.deepEqual(expectOk(await alice.get(inRoom(roomId, 'event', said))).content, {});
+});
+
+test('a message that is to go at a certain time goes then, and not before', async (t) => {
+  const house = await roomsHouse(t);
+  const [alice, bob] = [house.person('alice'), house.person('bob')];
+  const roomId = await alice.createRoom();
+  await join(bob, roomId);
+  const brief = (body: string, after: unknown): object => ({
+    msgtype: 'm.text',
+    body,
+    'org.matrix.self_destruct_after': after,
+  });
+  const later = await alice.send(roomId, brief('later', house.clock.now() + 200_000));
+  const soon = await alice.send(roomId, brief('soon', house.clock.now() + 1_000));
+  const gone = await bob.send(roomId, brief('said by one who left', house.clock.now() + 1_000));
+  const stays = await alice.send(roomId, brief('never', 'soon'));
+  await leave(bob, roomId);
+  const bodyOf = async (eventId: string): Promise<unknown> =>
+    expectOk(await alice.get(inRoom(roomId, 'event', eventId))).content.body;
+  await house.clock.advance(999);
+  assert.equal(await bodyOf(soon), 'soon');
+  await house.clock.advance(1);
+  assert.equal(await bodyOf(soon), undefined);
+  assert.equal(await bodyOf(gone), 'said by one who left', 'who has left the room can take nothing back');
+  assert.equal(await bodyOf(later), 'later');
+  await house.clock.advance(200_000);
+  assert.equal(await bodyOf(later), undefined);
+  assert.equal(await bodyOf(stays), 'never');
 });

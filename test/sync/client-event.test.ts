@@ -71,11 +71,19 @@ test('redactions that redact each other are shown without end of it', async (t) 
   const home = await openHousehold(t);
   const room = home.rooms.create(alice, { version: '1' });
   const first = home.rooms.say(room, alice, 'start');
-  const a = home.rooms.send({ roomId: room, sender: alice, type: 'm.room.redaction', content: {}, redacts: first.eventId });
+  const a = home.rooms.send({
+    roomId: room,
+    sender: alice,
+    type: 'm.room.redaction',
+    content: {},
+    redacts: first.eventId,
+  });
   const b = home.rooms.send({ roomId: room, sender: alice, type: 'm.room.redaction', content: {}, redacts: a.eventId });
   home.rooms.send({ roomId: room, sender: alice, type: 'm.room.redaction', content: {}, redacts: b.eventId });
   const { rooms } = await syncOnce(home.client(alice));
-  const shown = rooms.join[room].timeline.events.find((event: { event_id: string }) => event.event_id === first.eventId);
+  const shown = rooms.join[room].timeline.events.find(
+    (event: { event_id: string }) => event.event_id === first.eventId,
+  );
   assert.equal(shown.unsigned.redacted_because.event_id, a.eventId);
   assert.equal(shown.unsigned.redacted_because.unsigned.redacted_because, undefined);
 });
@@ -96,9 +104,17 @@ test('each event tells what the viewer was in the room at the time', async (t) =
     (event: { unsigned: { membership: string } }) => event.unsigned.membership,
   );
   assert.deepEqual(memberships, [
-    ...['leave', 'leave', 'leave', 'leave'],
-    ...['invite', 'invite'],
-    ...['join', 'join', 'join', 'join', 'join'],
+    'leave',
+    'leave',
+    'leave',
+    'leave',
+    'invite',
+    'invite',
+    'join',
+    'join',
+    'join',
+    'join',
+    'join',
   ]);
 });
 
@@ -121,7 +137,10 @@ test('decorations of several modules are joined in unsigned, in the timeline onl
             }),
         ),
     },
-    { name: 'relations', decorate: () => new Map([[root.eventId, { 'm.relations': { 'm.reference': { chunk: [] } } }]]) },
+    {
+      name: 'relations',
+      decorate: () => new Map([[root.eventId, { 'm.relations': { 'm.reference': { chunk: [] } } }]]),
+    },
   );
   const { rooms } = await syncOnce(home.client(alice));
   const shown = rooms.join[room].timeline.events.find((event: { event_id: string }) => event.event_id === root.eventId);

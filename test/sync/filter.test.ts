@@ -28,7 +28,8 @@ test('an uploaded filter can be downloaded as it was and used by its ID, by its 
 
 test('the same filter is kept once, whatever the order of its keys', async (t) => {
   const client = (await openHousehold(t)).client(alice);
-  const upload = async (body: object): Promise<string> => expectOk(await client.post(filterPath(alice), body)).filter_id;
+  const upload = async (body: object): Promise<string> =>
+    expectOk(await client.post(filterPath(alice), body)).filter_id;
   const first = await upload({ room: { timeline: { limit: 1, types: ['a'] } } });
   assert.equal(await upload({ room: { timeline: { types: ['a'], limit: 1 } } }), first);
   assert.notEqual(await upload({ room: { timeline: { limit: 2, types: ['a'] } } }), first);
@@ -110,15 +111,24 @@ test('what modules give is filtered where its section says so', async (t) => {
   home.contributions.push({
     name: 'everything',
     contribute: () => ({
-      accountData: [{ type: 'm.direct', content: {} }, { type: 'org.example', content: {} }],
+      accountData: [
+        { type: 'm.direct', content: {} },
+        { type: 'org.example', content: {} },
+      ],
       presence: [presenceOf(bob), presenceOf(carol)],
       toDevice: [{ type: 'm.any', sender: bob, content: {} }],
       rooms: new Map([
         [
           room,
           {
-            ephemeral: [{ type: 'm.typing', content: { user_ids: [] } }, { type: 'm.receipt', content: {} }],
-            accountData: [{ type: 'm.tag', content: {} }, { type: 'm.fully_read', content: {} }],
+            ephemeral: [
+              { type: 'm.typing', content: { user_ids: [] } },
+              { type: 'm.receipt', content: {} },
+            ],
+            accountData: [
+              { type: 'm.tag', content: {} },
+              { type: 'm.fully_read', content: {} },
+            ],
           },
         ],
       ]),
@@ -183,7 +193,14 @@ test('events can be cut down to some fields, those with dots in their names too'
   const content = { body: 'hi', 'm.relates_to': { rel_type: 'x', key: 'y' }, 'a\\b': 1, formatted: { body: 2 } };
   home.rooms.send({ roomId: room, sender: alice, type: 'm.room.message', content });
   const filter = {
-    event_fields: ['type', 'content.body', 'content.m\\.relates_to.key', 'content.a\\\\b', 'content.formatted.none', 'x'],
+    event_fields: [
+      'type',
+      'content.body',
+      'content.m\\.relates_to.key',
+      'content.a\\\\b',
+      'content.formatted.none',
+      'x',
+    ],
     room: { timeline: { limit: 1 } },
   };
   const [event] = (await syncOnce(home.client(alice), { filter })).rooms.join[room].timeline.events;
@@ -196,7 +213,9 @@ test('events can be cut down to some fields, those with dots in their names too'
 test('cutting an event down keeps parts of it, all the parts named and no others', () => {
   const key = fc.constantFrom('a', 'b', 'c.d', 'e\\f', '__proto__');
   const json = fc.letrec((tie) => ({
-    object: fc.dictionary(key, fc.oneof({ depthSize: 'small' }, fc.integer(), tie('object')), { noNullPrototype: true }),
+    object: fc.dictionary(key, fc.oneof({ depthSize: 'small' }, fc.integer(), tie('object')), {
+      noNullPrototype: true,
+    }),
   })).object as fc.Arbitrary<JsonObject>;
   const escape = (name: string): string => name.replaceAll('\\', '\\\\').replaceAll('.', '\\.');
   fc.assert(

@@ -9,7 +9,11 @@ import { ModelClient, openRealHousehold, type RealHousehold } from './real-rooms
 
 const people = [alice, bob, carol] as const;
 type Step =
-  | { readonly kind: 'say' | 'topic' | 'name' | 'join' | 'leave' | 'rename'; readonly room: number; readonly who: UserId }
+  | {
+      readonly kind: 'say' | 'topic' | 'name' | 'join' | 'leave' | 'rename';
+      readonly room: number;
+      readonly who: UserId;
+    }
   | { readonly kind: 'invite' | 'kick' | 'ban'; readonly room: number; readonly who: UserId; readonly whom: UserId }
   | { readonly kind: 'visibility'; readonly room: number; readonly value: string }
   | { readonly kind: 'fork'; readonly room: number; readonly back: number; readonly state: boolean }
@@ -38,7 +42,11 @@ const fork = fc.record({
   state: fc.boolean(),
 }) as fc.Arbitrary<Step>;
 
-async function play(home: RealHousehold, rooms: readonly RoomId[], step: Exclude<Step, { kind: 'sync' }>): Promise<void> {
+async function play(
+  home: RealHousehold,
+  rooms: readonly RoomId[],
+  step: Exclude<Step, { kind: 'sync' }>,
+): Promise<void> {
   const roomId = rooms[step.room];
   assert.ok(roomId !== undefined);
   home.clock.setWallClock(home.clock.now() + 1_000);
@@ -93,7 +101,10 @@ async function playFork(home: RealHousehold, roomId: RoomId, { back, state }: St
 async function follow(steps: readonly Step[], stateAfter: boolean): Promise<void> {
   const home = openRealHousehold();
   try {
-    const rooms = [await home.createRoom(alice, { name: 'One' }), await home.createRoom(alice, { visibility: 'joined' })];
+    const rooms = [
+      await home.createRoom(alice, { name: 'One' }),
+      await home.createRoom(alice, { visibility: 'joined' }),
+    ];
     for (const roomId of rooms) await home.rooms.sender.send({ ...draft.member(bob, bob, 'join'), roomId });
     for (const roomId of rooms) {
       const [latest] = home.rooms.timeline.page({ roomId, from: undefined, direction: 'b', limit: 1 }).events;
@@ -160,7 +171,8 @@ function checkComplete(home: RealHousehold, client: ModelClient, rooms: readonly
     const now = home.db.position();
     const { events } = home.rooms.timeline.since({ roomId, since, now, limit: 500 });
     for (const event of events) {
-      if (home.rooms.visibility.canSee(bob, event)) assert.ok(timeline.includes(event.eventId), 'an event was never told');
+      if (home.rooms.visibility.canSee(bob, event))
+        assert.ok(timeline.includes(event.eventId), 'an event was never told');
     }
   }
 }

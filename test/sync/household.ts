@@ -68,7 +68,9 @@ export class Household {
 /** Opens a household for one test. */
 export async function openHousehold(
   t: TestContext,
-  options: Partial<Pick<SyncNeeds, 'presence' | 'related' | 'published' | 'filterTimelineLimit' | 'excludedRooms'>> = {},
+  options: Partial<
+    Pick<SyncNeeds, 'presence' | 'related' | 'published' | 'filterTimelineLimit' | 'excludedRooms'>
+  > = {},
 ): Promise<Household> {
   const db = openDatabase({ path: ':memory:', migrations: [syncMigrations], log: silentLogger });
   const clock = new ManualClock();
@@ -93,7 +95,14 @@ export async function openHousehold(
   const server = createHttpServer({
     routes: sync.routes,
     listeners: [
-      { port: 0, bindAddresses: ['127.0.0.1'], tls: undefined, xForwarded: false, resources: ['client'], compressed: [] },
+      {
+        port: 0,
+        bindAddresses: ['127.0.0.1'],
+        tls: undefined,
+        xForwarded: false,
+        resources: ['client'],
+        compressed: [],
+      },
     ],
     db,
     log: silentLogger,

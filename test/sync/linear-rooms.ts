@@ -72,10 +72,7 @@ export class LinearRooms implements EventReader, StateReader, MembershipReader, 
   // What tests do
 
   /** A room with its create event, its creator and what is given of further state. */
-  create(
-    creator: UserId,
-    options: { name?: string; version?: string; historyVisibility?: string } = {},
-  ): RoomId {
+  create(creator: UserId, options: { name?: string; version?: string; historyVisibility?: string } = {}): RoomId {
     this.#count += 1;
     const roomId = `!room${this.#count}:${serverNameOf(creator)}` as RoomId;
     const version = roomVersions.get(options.version ?? DEFAULT_ROOM_VERSION);
@@ -128,7 +125,10 @@ export class LinearRooms implements EventReader, StateReader, MembershipReader, 
       const key = stateKey === undefined ? undefined : stateKeyOf(type, stateKey);
       const after = key === undefined ? before : new Map([...before, [key, eventId]]);
       const last = room.kept.at(-1)?.event.eventId;
-      const pduContent = sent.redacts !== undefined && room.version.redactsIn === 'content' ? { ...content, redacts: sent.redacts } : content;
+      const pduContent =
+        sent.redacts !== undefined && room.version.redactsIn === 'content'
+          ? { ...content, redacts: sent.redacts }
+          : content;
       const event: PersistedEvent = {
         eventId,
         roomId,
@@ -343,7 +343,8 @@ export class LinearRooms implements EventReader, StateReader, MembershipReader, 
       .filter((event) => accept?.(event) !== false);
     const events = accepted.slice(-limit);
     const first = events[0];
-    const prevBatch = first === undefined ? ({ order: 'stream', position: since } as const) : this.tokenAt(first, 'before');
+    const prevBatch =
+      first === undefined ? ({ order: 'stream', position: since } as const) : this.tokenAt(first, 'before');
     return { events, limited: events.length < accepted.length, prevBatch };
   }
   listActiveRooms(since: StreamPosition, now: StreamPosition): RoomId[] {
@@ -367,8 +368,7 @@ export class LinearRooms implements EventReader, StateReader, MembershipReader, 
     const kept = this.#byId.get(event.eventId);
     if (kept === undefined) return false;
     const joinedLater = (this.#changes.get(userId) ?? []).some(
-      ({ roomId, after }) =>
-        roomId === event.roomId && after.membership === 'join' && after.position >= event.position,
+      ({ roomId, after }) => roomId === event.roomId && after.membership === 'join' && after.position >= event.position,
     );
     const allowed = (visibilityState: Keys, memberState: Keys): boolean => {
       const membership = this.#contentOf(memberState, 'm.room.member', userId)['membership'];
@@ -427,6 +427,9 @@ class MapState implements RoomState {
   }
   entries(): IterableIterator<readonly [StateKey, EventId]> {
     return this.#keys.entries();
+  }
+  *entriesWithout(type: string): IterableIterator<readonly [StateKey, EventId]> {
+    for (const [key, eventId] of this.#keys) if (!key.startsWith(`${type}\0`)) yield [key, eventId];
   }
   get size(): number {
     return this.#keys.size;

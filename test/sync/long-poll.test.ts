@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SyncContribution } from '../../server/sync/types.ts';
-import { Deadline, LONGEST_WAIT_MS } from '../../server/sync/notifier.ts';
+import { Deadline, LONGEST_WAIT_MS, Notifier } from '../../server/sync/notifier.ts';
+import type { StreamPosition } from '../../server/storage/types.ts';
 import { ManualClock } from '../kit/manual-clock.ts';
 import { alice, bob, carol, openHousehold, syncOnce, told } from './household.ts';
 
@@ -134,7 +135,10 @@ test('a device hears of its own keys running out while it waits', async (t) => {
   let left = 50;
   home.contributions.push({
     name: 'keys',
-    contribute: () => ({ oneTimeKeysCount: { signed_curve25519: left }, unusedFallbackKeyTypes: ['signed_curve25519'] }),
+    contribute: () => ({
+      oneTimeKeysCount: { signed_curve25519: left },
+      unusedFallbackKeyTypes: ['signed_curve25519'],
+    }),
   });
   const client = home.client(alice);
   const first = await syncOnce(client);
@@ -234,4 +238,31 @@ test('equal first syncs at the same time are worked out once', async (t) => {
   assert.equal(asked, 2);
   assert.equal(answers[0], answers[1]);
   assert.notEqual(answers[0], answers[2]);
+});
+
+test('what moved between the reading and the waiting is not slept through', async () => {
+  const clock = new ManualClock();
+  let listeners = 0;
+  const db = {
+    position: () => 7 as StreamPosition,
+    subscribe: () => {
+      listeners += 1;
+      return { unsubscribe: () => void (listeners -= 1) };
+    },
+  };
+  const notifier = new Notifier({ db, clock });
+  const interest = { keys: [`user:${alice}`], rooms: new Set<never>() };
+  const { signal } = new AbortController();
+  const waitSince = (since: number): Promise<unknown> =>
+    notifier.wait(interest, since as StreamPosition, new Deadline(clock, 1_000), signal);
+  assert.equal(await waitSince(6), 'changed');
+  const waiting = waitSince(7);
+  assert.equal(notifier.waiting, 1);
+  notifier.stop();
+  assert.equal(await waiting, 'timeout');
+  assert.equal(listeners, 0);
+  assert.equal(
+    await notifier.wait(interest, 7 as StreamPosition, new Deadline(clock, 1), AbortSignal.abort()),
+    'aborted',
+  );
 });

@@ -189,7 +189,11 @@ test('filters on rooms hold for joined, invited and left rooms alike', async (t)
 
   const wanted: RoomId[] = [joined[0], left[0], invited[0]];
   const unwanted: RoomId[] = [joined[1], left[1], invited[1]];
-  for (const room of [{ rooms: wanted }, { not_rooms: unwanted }, { rooms: [...wanted, ...unwanted], not_rooms: unwanted }]) {
+  for (const room of [
+    { rooms: wanted },
+    { not_rooms: unwanted },
+    { rooms: [...wanted, ...unwanted], not_rooms: unwanted },
+  ]) {
     for (const query of [{ since }, {}]) {
       const answer = await syncOnce(client, { ...query, filter: { room: { ...room, include_leave: true } } });
       assert.deepEqual(Object.keys(answer.rooms.join), [joined[0]]);

@@ -5,8 +5,11 @@ import { expectError, expectOk, type Json, type TestClient } from '../kit/test-c
 import { alice, bob, carol, type Household, openHousehold } from './household.ts';
 
 const v3 = '/_matrix/client/v3';
-const get = async (client: TestClient, path: string, query: Record<string, string | number | boolean> = {}): Promise<Json> =>
-  expectOk(await client.get(v3 + path, query));
+const get = async (
+  client: TestClient,
+  path: string,
+  query: Record<string, string | number | boolean> = {},
+): Promise<Json> => expectOk(await client.get(v3 + path, query));
 const bodiesIn = (events: Json[]): string[] => events.map((event) => event.content.body ?? event.type);
 
 /** Presence of Alice and Bob, a tag and receipt in every joined room, and account data. */

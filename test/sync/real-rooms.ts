@@ -61,7 +61,13 @@ export function openRealHousehold(t?: TestContext, options: Partial<SyncNeeds> =
       createContent: {},
       events: () => [
         draft.member(creator, creator, 'join', { displayname: 'Creator' }),
-        draft.state(creator, 'm.room.power_levels', { users: {}, state_default: 0, events_default: 0, invite: 0, kick: 0 }),
+        draft.state(creator, 'm.room.power_levels', {
+          users: {},
+          state_default: 0,
+          events_default: 0,
+          invite: 0,
+          kick: 0,
+        }),
         draft.state(creator, 'm.room.join_rules', { join_rule: 'public' }),
         ...(visibility === undefined
           ? []

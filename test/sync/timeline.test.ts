@@ -126,7 +126,9 @@ test('more is loaded to make up for messages that may not be seen', async (t) =>
   for (let n = 1; n <= 6; n += 1) home.rooms.say(room, alice, `hidden ${n}`);
   home.rooms.member(room, bob, 'join');
 
-  const { timeline } = (await syncOnce(home.client(bob), { filter: { room: { timeline: { limit: 5 } } } })).rooms.join[room];
+  const { timeline } = (await syncOnce(home.client(bob), { filter: { room: { timeline: { limit: 5 } } } })).rooms.join[
+    room
+  ];
   assert.deepEqual(told(timeline), ['seen 2', 'seen 3', 'seen 4', 'm.room.member', 'm.room.member']);
   assert.equal(timeline.limited, true);
 });

@@ -33,9 +33,9 @@ test('any text is a token or is refused, never more', async (t) => {
   const text = fc.oneof(fc.string(), fc.stringMatching(/^[st]?[0-9]{0,20}[-_]?[0-9a-f]{0,9}$/));
   fc.assert(
     fc.property(text, (token) => {
-      for (const parse of [tokens.parse, tokens.parsePlace]) {
+      for (const parse of [() => tokens.parse(token), () => tokens.parsePlace(token)]) {
         try {
-          parse(token);
+          parse();
         } catch (error) {
           assert.ok(error instanceof MatrixError && ['M_INVALID_PARAM', 'M_UNKNOWN_POS'].includes(error.errcode));
         }
@@ -59,7 +59,9 @@ test('parameters that are not what they should be are refused', async (t) => {
 
 test('the presence a client asks for reaches who keeps it: online where it asks for none', async (t) => {
   const set: string[] = [];
-  const home = await openHousehold(t, { presence: { setFromSync: (user, state) => void set.push(`${user} ${state}`) } });
+  const home = await openHousehold(t, {
+    presence: { setFromSync: (user, state) => void set.push(`${user} ${state}`) },
+  });
   await syncOnce(home.client(alice));
   await syncOnce(home.client(bob), { set_presence: 'offline' });
   await syncOnce(home.client(bob), { set_presence: 'unavailable' });

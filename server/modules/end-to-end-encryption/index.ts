@@ -1,7 +1,6 @@
 import type { DeviceId, RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { WriteTx } from '../../storage/types.ts';
-import type { Clock } from '../../util/clock.ts';
 import { type KeyRoutesNeeds, keyRoutes } from './routes.ts';
 import { createCrossSigning } from './service/cross-signing.ts';
 import { createDeviceKeys } from './service/device-keys.ts';
@@ -15,7 +14,6 @@ import { encryptionContribution } from './sync.ts';
 export { migrations } from './schema.ts';
 
 export interface EncryptionNeeds extends KeyRoutesNeeds {
-  readonly clock: Clock;
   readonly rooms: {
     shareRoom(a: UserId, b: UserId): boolean;
     /** Rooms the user is joined to. */
@@ -36,7 +34,7 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   /** Whether a user has a cross-signing key so called: a device may not be. */
   readonly isCrossSigningKey: (userId: UserId, name: string) => boolean;
 } {
-  const { db, clock, devices, rooms } = needs;
+  const { db, devices, rooms } = needs;
   const keys = new DeviceKeyStore(db);
   const oneTimeKeys = new OneTimeKeyStore(db);
   const crossSigningStore = new CrossSigningStore(db);
@@ -44,7 +42,6 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   const deviceLists = createDeviceLists({ store: deviceListStore, rooms, sender: needs.deviceListSender });
   const deviceKeys = createDeviceKeys({
     db,
-    clock,
     devices,
     keys,
     oneTimeKeys,
@@ -64,7 +61,10 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
     sync: [encryptionContribution({ deviceLists: deviceListStore, deviceKeys, rooms })],
     onDeviceChanged: (tx, userId) => deviceLists.changed(tx, userId),
     onDeviceDeleted: (tx, userId, deviceId) => deviceKeys.deviceRemoved(tx, userId, deviceId),
-    onDeactivated: (tx, userId) => crossSigningStore.removeUser(tx, userId),
+    onDeactivated: (tx, userId) => {
+      crossSigningStore.removeUser(tx, userId);
+      deviceLists.changed(tx, userId);
+    },
     isCrossSigningKey: (userId, name) => crossSigningStore.isPublicKey(userId, name),
   };
 }

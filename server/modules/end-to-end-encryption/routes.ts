@@ -2,9 +2,9 @@ import Type from 'typebox';
 import type { Requester, Route } from '../../http/route.ts';
 import { route } from '../../http/route.ts';
 import { durationMs, jsonObject, mapByUser, mapOf } from '../../http/schemas.ts';
-import { forbidden } from '../../matrix/errors.ts';
+import { unknownError } from '../../matrix/errors.ts';
 import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
-import type { JsonObject } from '../../matrix/json.ts';
+import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
 import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { SyncTokens } from '../../sync/token.ts';
 import type { SyncWindow } from '../../sync/types.ts';
@@ -26,6 +26,8 @@ export interface InteractiveAuth {
       readonly operation: string;
       readonly body: JsonObject;
       readonly ip: string;
+      /** Proof is wanted even right after another. */
+      readonly always?: boolean;
       readonly read: (body: JsonObject) => Input;
     },
     act: (input: Input) => Promise<object> | object,
@@ -61,7 +63,7 @@ export interface KeyRoutesNeeds {
 }
 
 function deviceOf({ deviceId }: Requester): DeviceId {
-  if (deviceId === undefined) throw forbidden('Only a device has keys');
+  if (deviceId === undefined) throw unknownError('Only a device has keys');
   return deviceId;
 }
 
@@ -189,13 +191,18 @@ export function keyRoutes(
           crossSigning.store(requester.userId, upload);
           return {};
         };
+        const { auth, ...given } = body;
         // The second round of the dialogue may leave the keys out, as the session remembers them.
-        const isDialogue = body['auth'] !== undefined;
-        if (!isDialogue) {
-          const upload = read(body);
+        const isResumed = isJsonObject(auth) && Object.keys(given).length === 0;
+        if (!isResumed) {
+          const upload = read(given);
           if (!crossSigning.replaces(requester.userId, upload)) return act(upload);
         }
-        return interactiveAuth.guard({ requester, operation: 'replace cross-signing keys', body, ip, read }, act);
+        // New keys let in whoever holds them: that the user has just logged in is not proof enough.
+        return interactiveAuth.guard(
+          { requester, operation: 'replace cross-signing keys', body, ip, always: true, read },
+          act,
+        );
       },
     }),
     route({

@@ -12,21 +12,27 @@ export const migrations: ModuleMigrations = {
           PRIMARY KEY (user_id, device_id)
         ) STRICT, WITHOUT ROWID;
 
-        -- A claimed key stays for a while without its content: a client that repeats an upload must not have it given out
-        -- again.
+        -- In the order of upload. A claimed key is deleted.
         CREATE TABLE one_time_keys (
-          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          id INTEGER PRIMARY KEY,
           user_id TEXT NOT NULL,
           device_id TEXT NOT NULL,
           algorithm TEXT NOT NULL,
           key_id TEXT NOT NULL,
-          key TEXT,
-          claimed_ms INTEGER,
+          key TEXT NOT NULL,
           UNIQUE (user_id, device_id, algorithm, key_id)
         ) STRICT;
-        CREATE INDEX one_time_keys_unclaimed ON one_time_keys (user_id, device_id, algorithm, id)
-          WHERE claimed_ms IS NULL;
-        CREATE INDEX one_time_keys_claimed ON one_time_keys (claimed_ms) WHERE claimed_ms IS NOT NULL;
+        CREATE INDEX one_time_keys_in_order ON one_time_keys (user_id, device_id, algorithm, id);
+
+        -- Keys that were given out, as long as their device exists: a client that repeats an upload must not have them
+        -- given out again.
+        CREATE TABLE claimed_keys (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          algorithm TEXT NOT NULL,
+          public_key TEXT NOT NULL,
+          PRIMARY KEY (user_id, device_id, algorithm, public_key)
+        ) STRICT, WITHOUT ROWID;
 
         CREATE TABLE fallback_keys (
           user_id TEXT NOT NULL,
@@ -55,6 +61,7 @@ export const migrations: ModuleMigrations = {
           signature TEXT NOT NULL,
           PRIMARY KEY (user_id, target, signer, signing_key_id)
         ) STRICT, WITHOUT ROWID;
+        CREATE INDEX key_signatures_by_signer ON key_signatures (signer, signing_key_id);
 
         -- The last change of a user's devices or keys. viewer '': for everyone who shares a room with them; else for
         -- that user alone (what one signed of somebody else's is shown to nobody else).

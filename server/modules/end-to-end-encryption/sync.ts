@@ -13,8 +13,11 @@ export function changedUsers(
   store: DeviceListStore,
   rooms: SharedRooms,
 ): { readonly changed: UserId[]; readonly left: UserId[] } {
-  const { userId: viewer, since } = window;
-  const moved = store.listSince(viewer, since).filter((user) => user === viewer || rooms.shareRoom(viewer, user));
+  const { userId: viewer, since, now } = window;
+  const moved = store
+    .listChanged(viewer, since, now)
+    .filter(({ userId, forViewer }) => forViewer || userId === viewer || rooms.shareRoom(viewer, userId))
+    .map(({ userId }) => userId);
   return {
     changed: [...new Set([...moved, ...window.newlySharing()])],
     left: [...window.noLongerSharing()],

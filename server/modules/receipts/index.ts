@@ -7,7 +7,7 @@ import { ReceiptStore } from './store.ts';
 import { receiptContribution } from './sync.ts';
 
 export { migrations } from './schema.ts';
-export type { ReadUpTo, Receipts, ReceiptSender } from './service.ts';
+export type { Receipts, ReceiptSender } from './service.ts';
 
 /** How far people have read (spec: "Receipts"). */
 export function receipts(needs: ReceiptNeeds & { readonly setFullyRead: SetFullyRead }): Module & {

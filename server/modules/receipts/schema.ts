@@ -4,7 +4,7 @@ export const migrations: ModuleMigrations = {
   owner: 'receipts',
   migrations: [
     {
-      // thread_id is '' for unthreaded receipts. event_depth and event_position: the event's place in the room's graph.
+      // thread_id is '' for unthreaded receipts. event_position is 0 for history fetched later.
       sql: `
         CREATE TABLE receipts (
           room_id TEXT NOT NULL,

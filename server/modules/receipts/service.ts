@@ -1,7 +1,7 @@
 import { forbidden, invalidParam, notFound } from '../../matrix/errors.ts';
 import type { EventId, RoomId, UserId } from '../../matrix/identifiers.ts';
-import type { EventReader, MembershipReader, PersistedEvent, Visibility } from '../../rooms/types.ts';
-import type { Database } from '../../storage/types.ts';
+import type { EventReader, MembershipReader, PersistedEvent, Timeline, Visibility } from '../../rooms/types.ts';
+import { type Database, STREAM_START, type WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Receipt, ReceiptStore, ReceiptType } from './store.ts';
 
@@ -18,14 +18,10 @@ export interface ReceiptNeeds {
   readonly visibility: Pick<Visibility, 'canSee'>;
   /** The thread an event is in: `main`, or the ID of its root. */
   readonly threads: { threadOfEvent(event: PersistedEvent): string };
+  readonly timeline: Pick<Timeline, 'findLatest'>;
   readonly sender?: ReceiptSender;
-}
-
-/** What a user has read in a room: the later of their public and private receipts, each with its thread. */
-export interface ReadUpTo {
-  readonly threadId: string | undefined;
-  readonly eventDepth: number;
-  readonly eventPosition: number;
+  /** Who counts what is unread: called in the write that stores a receipt of a local user. */
+  readonly onRead?: (tx: WriteTx, receipt: Receipt) => void;
 }
 
 export interface Receipts {
@@ -34,16 +30,16 @@ export interface Receipts {
    * @throws MatrixError M_FORBIDDEN (not in the room), M_NOT_FOUND (no such event there), M_INVALID_PARAM (not in the thread)
    */
   set(roomId: RoomId, userId: UserId, type: ReceiptType, eventId: EventId, threadId: string | undefined): void;
-  /** For counting what is unread. */
-  listReadUpTo(roomId: RoomId, userId: UserId): readonly ReadUpTo[];
 }
 
-/** Whether `a` comes before `b` in the room's graph. */
-function isBefore(
-  a: { readonly depth: number; readonly position: number },
-  b: { readonly depth: number; readonly position: number },
-): boolean {
-  return a.depth === b.depth ? a.position < b.position : a.depth < b.depth;
+type Place = Pick<Receipt, 'eventDepth' | 'eventPosition'>;
+
+/**
+ * Whether `a` comes before `b` as people see them: news in the order it came, even if a server was cut off and what it
+ * has to say is older by the graph; before that, history in the order of the graph.
+ */
+function isBefore(a: Place, b: Place): boolean {
+  return a.eventPosition === b.eventPosition ? a.eventDepth < b.eventDepth : a.eventPosition < b.eventPosition;
 }
 
 export function receiptService({
@@ -53,13 +49,20 @@ export function receiptService({
   rooms,
   visibility,
   threads,
+  timeline,
   sender,
+  onRead,
   store,
 }: ReceiptNeeds & { store: ReceiptStore }): Receipts {
   function checkThread(event: PersistedEvent, threadId: string): void {
     // A root is in the main timeline and begins its own thread: clients mark it as read in both.
     if (threads.threadOfEvent(event) === threadId || event.eventId === threadId) return;
     throw invalidParam('The event is not in the thread that thread_id names');
+  }
+
+  function placeOf(event: PersistedEvent): Place {
+    const isNews = timeline.findLatest(event.roomId, event.position)?.eventId === event.eventId;
+    return { eventDepth: event.depth, eventPosition: isNews ? event.position : STREAM_START };
   }
 
   return {
@@ -71,22 +74,22 @@ export function receiptService({
       }
       if (threadId !== undefined) checkThread(event, threadId);
       const old = store.find(roomId, userId, type, threadId);
-      if (old !== undefined && !isBefore({ depth: old.eventDepth, position: old.eventPosition }, event)) return;
+      const place = placeOf(event);
+      if (old !== undefined && !isBefore(old, place)) return;
       const receipt: Receipt = {
         roomId,
         userId,
         type,
         threadId,
         eventId,
-        eventDepth: event.depth,
-        eventPosition: event.position,
+        ...place,
         ts: clock.now(),
       };
       db.write((tx) => {
         store.put(tx, receipt);
+        onRead?.(tx, receipt);
         if (type === 'm.read') tx.onCommit(() => sender?.send(receipt));
       });
     },
-    listReadUpTo: (roomId, userId) => store.listOf(roomId, userId),
   };
 }

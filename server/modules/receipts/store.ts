@@ -11,8 +11,8 @@ export interface Receipt {
   /** `main` or a thread root; undefined for a receipt that is not about threads. */
   readonly threadId: string | undefined;
   readonly eventId: EventId;
-  /** The event's place in the room's graph. */
   readonly eventDepth: number;
+  /** The event's place in the stream; 0 for history that was fetched later. */
   readonly eventPosition: StreamPosition;
   /** When it was read, ms since the epoch. */
   readonly ts: number;
@@ -50,7 +50,6 @@ export class ReceiptStore {
   readonly #put;
   readonly #listSince;
   readonly #listRoom;
-  readonly #listOf;
   readonly #removeUser;
 
   constructor(db: Database) {
@@ -63,7 +62,6 @@ export class ReceiptStore {
       `SELECT ${COLUMNS} FROM receipts WHERE position > ? AND position <= ? ORDER BY position`,
     );
     this.#listRoom = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM receipts WHERE room_id = ?`);
-    this.#listOf = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM receipts WHERE room_id = ? AND user_id = ?`);
     this.#removeUser = db.prepareWrite('DELETE FROM receipts WHERE user_id = ?');
   }
 
@@ -86,10 +84,6 @@ export class ReceiptStore {
 
   listRoom(roomId: RoomId): Receipt[] {
     return this.#listRoom.list(roomId).map(toReceipt);
-  }
-
-  listOf(roomId: RoomId, userId: UserId): Receipt[] {
-    return this.#listOf.list(roomId, userId).map(toReceipt);
   }
 
   removeUser(tx: WriteTx, userId: UserId): void {

@@ -1,7 +1,6 @@
 import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { eventType, jsonObject, mapByUser, mapOf, nonEmptyText } from '../../http/schemas.ts';
-import { forbidden } from '../../matrix/errors.ts';
 import type { ToDevice } from './service.ts';
 
 /** A key for every device of a large room has to fit. */
@@ -18,7 +17,6 @@ export function sendToDeviceRoutes(toDevice: ToDevice): Route[] {
       body: Type.Object({ messages: mapByUser(mapOf(jsonObject)) }),
       bodyLimit: MAX_BODY_BYTES,
       handle: ({ requester, params, body }) => {
-        if (requester.deviceId === undefined) throw forbidden('Only a device can send to devices');
         toDevice.send({
           sender: requester.userId,
           deviceId: requester.deviceId,

@@ -4,25 +4,34 @@ export const migrations: ModuleMigrations = {
   owner: 'send-to-device',
   migrations: [
     {
-      // `id` is the order of sending; `position` is the token that acknowledges the message, and may be moved on.
       sql: `
+        -- "position" is the order of sending.
         CREATE TABLE to_device_messages (
-          id INTEGER PRIMARY KEY AUTOINCREMENT,
           user_id TEXT NOT NULL,
           device_id TEXT NOT NULL,
           position INTEGER NOT NULL,
           sender TEXT NOT NULL,
           type TEXT NOT NULL,
-          content TEXT NOT NULL
+          content TEXT NOT NULL,
+          UNIQUE (user_id, device_id, position)
         ) STRICT;
-        CREATE INDEX to_device_messages_by_device ON to_device_messages (user_id, device_id, position, id);
+
+        -- Answers that could not hold all: what came with the token of position "token" went up to "last" only.
+        CREATE TABLE to_device_cuts (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          token INTEGER NOT NULL,
+          last INTEGER NOT NULL,
+          PRIMARY KEY (user_id, device_id, token)
+        ) STRICT, WITHOUT ROWID;
 
         CREATE TABLE to_device_transactions (
           user_id TEXT NOT NULL,
           device_id TEXT NOT NULL,
+          type TEXT NOT NULL,
           transaction_id TEXT NOT NULL,
           sent_ms INTEGER NOT NULL,
-          PRIMARY KEY (user_id, device_id, transaction_id)
+          PRIMARY KEY (user_id, device_id, type, transaction_id)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX to_device_transactions_by_age ON to_device_transactions (sent_ms);
       `,

@@ -1,16 +1,9 @@
 import { tooLarge } from '../../matrix/errors.ts';
-import {
-  type DeviceId,
-  isDeviceId,
-  isUserId,
-  type ServerName,
-  serverNameOf,
-  type UserId,
-} from '../../matrix/identifiers.ts';
+import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
-import type { ToDeviceMessage, ToDeviceStore } from './store.ts';
+import type { ToDeviceMessage, ToDeviceStore, ToDeviceTransaction } from './store.ts';
 
 /** As large as an event may be: it has to fit into an EDU to another server. */
 const MAX_CONTENT_BYTES = 65_536;
@@ -39,9 +32,14 @@ export interface ToDevice {
    * Sends to devices, once for each transaction of the sending device.
    * @throws MatrixError M_TOO_LARGE if one of the messages is
    */
-  send(request: { sender: UserId; deviceId: DeviceId; transactionId: string; type: string; messages: Messages }): void;
-  /** Leaves a message for devices of one local user; unknown devices are passed over. */
-  deliver(tx: WriteTx, userId: UserId, target: string, message: ToDeviceMessage): void;
+  send(request: ToDeviceTransaction & { readonly messages: Messages }): void;
+  /** Leaves messages for devices (or `*`) of one local user; unknown devices are passed over. */
+  deliver(
+    tx: WriteTx,
+    userId: UserId,
+    byDevice: Readonly<Record<string, JsonObject>>,
+    message: Omit<ToDeviceMessage, 'content'>,
+  ): void;
 }
 
 export function toDeviceService({
@@ -49,46 +47,45 @@ export function toDeviceService({
   clock,
   serverName,
   devices,
-  sender,
+  sender: remoteSender,
   store,
 }: ToDeviceNeeds & { store: ToDeviceStore }): ToDevice {
   let nextExpiry = 0;
 
   function expireTransactions(tx: WriteTx): void {
-    if (clock.now() < nextExpiry) return;
-    nextExpiry = clock.now() + EXPIRY_INTERVAL_MS;
-    store.removeTransactionsBefore(tx, clock.now() - TRANSACTION_LIFETIME_MS);
+    const now = clock.now();
+    if (now < nextExpiry) return;
+    nextExpiry = now + EXPIRY_INTERVAL_MS;
+    store.removeTransactionsBefore(tx, now - TRANSACTION_LIFETIME_MS);
   }
 
-  function deliver(tx: WriteTx, userId: UserId, target: string, message: ToDeviceMessage): void {
+  const deliver: ToDevice['deliver'] = (tx, userId, byDevice, { sender, type }) => {
     const known = devices.listDeviceIds(userId);
-    const wanted = target === '*' ? known : known.filter((device) => device === target);
-    for (const device of wanted) store.insert(tx, userId, device, message);
-  }
+    for (const [target, content] of Object.entries(byDevice)) {
+      const wanted = target === '*' ? known : known.filter((deviceId) => deviceId === target);
+      for (const deviceId of wanted) store.insert(tx, userId, deviceId, { sender, type, content });
+    }
+  };
 
   return {
     deliver,
-    send: ({ sender: from, deviceId, transactionId, type, messages }) => {
+    send: ({ messages, ...transaction }) => {
       for (const content of Object.values(messages).flatMap((byDevice) => Object.values(byDevice))) {
         if (Buffer.byteLength(JSON.stringify(content)) > MAX_CONTENT_BYTES) {
           throw tooLarge(`A message to a device has at most ${MAX_CONTENT_BYTES} bytes`);
         }
       }
+      const { sender, type } = transaction;
       db.write((tx) => {
-        if (!store.insertTransaction(tx, from, deviceId, transactionId, clock.now())) return;
+        if (!store.insertTransaction(tx, transaction, clock.now())) return;
         expireTransactions(tx);
-        const remote = new Map<UserId, Readonly<Record<string, JsonObject>>>();
+        const remote: [UserId, Readonly<Record<string, JsonObject>>][] = [];
         for (const [userId, byDevice] of Object.entries(messages)) {
           if (!isUserId(userId)) continue;
-          if (serverNameOf(userId) !== serverName) {
-            remote.set(userId, byDevice);
-            continue;
-          }
-          for (const [target, content] of Object.entries(byDevice)) {
-            if (isDeviceId(target)) deliver(tx, userId, target, { sender: from, type, content });
-          }
+          if (serverNameOf(userId) === serverName) deliver(tx, userId, byDevice, { sender, type });
+          else remote.push([userId, byDevice]);
         }
-        if (remote.size > 0) sender?.send(tx, { sender: from, type, messages: Object.fromEntries(remote) });
+        if (remote.length > 0) remoteSender?.send(tx, { sender, type, messages: Object.fromEntries(remote) });
       });
     },
   };

@@ -7,23 +7,28 @@ import type { ToDeviceStore } from './store.ts';
 const MAX_MESSAGES = 100;
 
 /**
- * Messages for the syncing device. A message is given again until the device comes with a token from after it, and only
- * then deleted. What does not fit into one answer is moved behind that answer's token, or the token would acknowledge it.
+ * Messages for the syncing device. A message is given again until the device comes with the token of an answer that held
+ * it, and only then deleted: everything that still waits is therefore new to the device, whatever token it comes with.
  */
 export function toDeviceContribution({ db, store }: { db: Database; store: ToDeviceStore }): SyncContribution {
   return {
     name: 'send-to-device',
     acknowledge: ({ userId, requester: { deviceId }, since }) => {
       if (deviceId === undefined || since === STREAM_START) return;
-      if (store.hasUpTo(userId, deviceId, since)) db.write((tx) => store.removeUpTo(tx, userId, deviceId, since));
+      const last = store.lastGivenWith(userId, deviceId, since);
+      if (store.hasUpTo(userId, deviceId, last)) db.write((tx) => store.removeUpTo(tx, userId, deviceId, last));
     },
-    contribute: ({ userId, requester: { deviceId }, since, now }) => {
+    contribute: ({ userId, requester: { deviceId }, now }) => {
       if (deviceId === undefined) return {};
-      const waiting = store.list(userId, deviceId, since, now, MAX_MESSAGES + 1);
+      const waiting = store.list(userId, deviceId, now, MAX_MESSAGES + 1);
       const given = waiting.slice(0, MAX_MESSAGES);
       const last = given.at(-1);
       if (last !== undefined && waiting.length > given.length) {
-        db.write((tx) => store.postpone(tx, userId, deviceId, now, last.id));
+        db.write((tx) => {
+          store.putCut(tx, userId, deviceId, now, last.position);
+          // The next answer needs a token of its own, or it could not be told from this one.
+          tx.nextPosition();
+        });
       }
       return { toDevice: given.map(({ sender, type, content }) => ({ sender, type, content })) };
     },

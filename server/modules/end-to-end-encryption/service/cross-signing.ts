@@ -1,8 +1,9 @@
-import { canonicalJson } from '../../../matrix/canonical-json.ts';
-import { forbidden, invalidParam, MatrixError, missingParam } from '../../../matrix/errors.ts';
+import { decodeBase64, encodeBase64 } from '../../../matrix/base64.ts';
+import { canonicalJson, checkCanonical } from '../../../matrix/canonical-json.ts';
+import { badJson, forbidden, invalidParam, MatrixError, missingParam } from '../../../matrix/errors.ts';
 import { type DeviceId, isDeviceId, isUserId, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
-import { signaturesOf, verifyJson } from '../../../matrix/signing.ts';
+import { PUBLIC_KEY_BYTES, signaturesOf, verifyJson } from '../../../matrix/signing.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { CrossSigningKey, CrossSigningStore, KeySignature, Usage } from '../store/cross-signing.ts';
 import type { DeviceKeyStore } from '../store/device-keys.ts';
@@ -22,10 +23,10 @@ export type CrossSigningUpload = ReadonlyMap<Usage, CrossSigningKey>;
 export interface CrossSigning {
   /**
    * Reads and checks an upload of cross-signing keys.
-   * @throws MatrixError M_INVALID_PARAM, M_MISSING_PARAM (no master key), M_INVALID_SIGNATURE, M_FORBIDDEN
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM, M_MISSING_PARAM (no master key), M_INVALID_SIGNATURE, M_FORBIDDEN
    */
   read(userId: UserId, body: JsonObject): CrossSigningUpload;
-  /** Whether the upload would put other keys in the place of ones the user has: that wants proof of identity. */
+  /** Whether the upload would add to, or replace, the keys of a user who has a master key: that wants proof of identity. */
   replaces(userId: UserId, upload: CrossSigningUpload): boolean;
   store(userId: UserId, upload: CrossSigningUpload): void;
   /** Stores signatures of a user on keys; those that were refused, by user and key, with the error. */
@@ -43,9 +44,16 @@ function contentOf({ signatures: _signatures, unsigned: _unsigned, ...content }:
   return canonicalJson(content);
 }
 
+/** What has no canonical form cannot be signed. */
+function checkSignable(key: JsonObject, field: string): void {
+  const problem = checkCanonical(key);
+  if (problem !== undefined) throw badJson(`${field}: ${problem}`);
+}
+
 function readKey(userId: UserId, key: unknown, usage: Usage): CrossSigningKey {
   const field = `${usage}_key`;
   if (!isJsonObject(key)) throw invalidParam(`${field} must be an object`);
+  checkSignable(key, field);
   if (key['user_id'] !== userId) throw invalidParam(`${field}.user_id must be your own`);
   const usages = key['usage'];
   if (!Array.isArray(usages) || !usages.includes(usage)) throw invalidParam(`${field}.usage must contain "${usage}"`);
@@ -53,10 +61,16 @@ function readKey(userId: UserId, key: unknown, usage: Usage): CrossSigningKey {
   const [first] = keys;
   if (first === undefined || keys.length !== 1) throw invalidParam(`${field}.keys must hold one key`);
   const [name, publicKey] = first;
-  if (typeof publicKey !== 'string' || publicKey === '' || name !== `ed25519:${publicKey}`) {
-    throw invalidParam(`${field}.keys must be named ed25519: and the key itself`);
+  if (typeof publicKey !== 'string' || !isPublicKey(publicKey) || name !== `ed25519:${publicKey}`) {
+    throw invalidParam(`${field}.keys must hold an Ed25519 key in unpadded base64, named ed25519: and the key itself`);
   }
-  return { publicKey, keys: key };
+  const { unsigned: _unsigned, ...kept } = key;
+  return { publicKey, keys: kept };
+}
+
+function isPublicKey(text: string): boolean {
+  const bytes = decodeBase64(text);
+  return bytes?.length === PUBLIC_KEY_BYTES && encodeBase64(bytes) === text;
 }
 
 export function createCrossSigning(needs: {
@@ -104,6 +118,7 @@ export function createCrossSigning(needs: {
   /** The signatures of `signer` on what was uploaded, each verified; throws if there is none or one is bad. */
   function readSignatures(signer: UserId, userId: UserId, target: string, uploaded: unknown): KeySignature[] {
     if (!isJsonObject(uploaded)) throw invalidParam('A signed key must be an object');
+    checkSignable(uploaded, target);
     const { keys, signingKeys } = findSigned(signer, userId, target);
     if (contentOf(uploaded) !== contentOf(keys)) {
       throw invalidSignature('What was signed is not the key that was uploaded');
@@ -127,7 +142,6 @@ export function createCrossSigning(needs: {
         const key = body[field];
         if (key !== undefined && key !== null) upload.set(usage, readKey(userId, key, usage));
       }
-      if (upload.size === 0) return upload;
       const master = upload.get(MASTER) ?? store.find(userId, MASTER);
       if (master === undefined) throw missingParam('There is no master key');
       for (const [usage, { publicKey, keys }] of upload) {
@@ -148,10 +162,12 @@ export function createCrossSigning(needs: {
       db.write((tx) => {
         for (const [usage, key] of news) {
           const old = store.find(userId, usage);
-          if (old !== undefined) store.removeSignaturesOn(tx, userId, old.publicKey);
+          if (old !== undefined) store.removeSignaturesAround(tx, userId, old.publicKey);
           store.put(tx, userId, usage, key);
         }
-        deviceLists.changed(tx, userId);
+        // The user-signing key is shown to nobody else.
+        if (news.some(([usage]) => usage !== 'user_signing')) deviceLists.changed(tx, userId);
+        else deviceLists.changedFor(tx, userId, userId);
       });
     },
     addSignatures: (signer, uploaded) => {

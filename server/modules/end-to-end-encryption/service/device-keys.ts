@@ -1,19 +1,17 @@
-import { canonicalJson } from '../../../matrix/canonical-json.ts';
-import { badJson, invalidParam } from '../../../matrix/errors.ts';
+import { canonicalJson, checkCanonical } from '../../../matrix/canonical-json.ts';
+import { badJson, invalidParam, unknownError, unknownToken } from '../../../matrix/errors.ts';
 import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
-import type { Clock } from '../../../util/clock.ts';
 import type { CrossSigningStore } from '../store/cross-signing.ts';
 import type { DeviceKeyStore } from '../store/device-keys.ts';
-import type { NamedKey, OneTimeKeyStore } from '../store/one-time-keys.ts';
+import { type KeyContent, type NamedKey, type OneTimeKeyStore, publicKeyOf } from '../store/one-time-keys.ts';
 import type { DeviceLists } from './device-lists.ts';
 
-/** How long it is remembered that a key was claimed: longer than any client repeats an upload. */
-const CLAIMED_KEPT_MS = 30 * 24 * 3_600_000;
-const EXPIRY_INTERVAL_MS = 3_600_000;
-/** Of one algorithm and device. Clients keep 50 to 100. */
+/** Of one device. Clients keep 50 to 100. */
 const MAX_ONE_TIME_KEYS = 5_000;
+/** Algorithms of one device's fallback keys. There is one that is in use. */
+const MAX_FALLBACK_KEYS = 20;
 /** What clients want to see counted even if there are none (spec: `device_one_time_keys_count`). */
 const USUAL_ALGORITHM = 'signed_curve25519';
 
@@ -24,74 +22,108 @@ export interface KeyUpload {
 }
 
 export interface DeviceKeys {
-  /** Stores keys of the requester's device. @throws MatrixError M_INVALID_PARAM, M_BAD_JSON */
+  /**
+   * Stores keys of the requester's device.
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM, M_UNKNOWN_TOKEN if the device is gone
+   */
   upload(userId: UserId, deviceId: DeviceId, upload: KeyUpload): void;
   countOneTimeKeys(userId: UserId, deviceId: DeviceId): Readonly<Record<string, number>>;
   listUnusedFallback(userId: UserId, deviceId: DeviceId): readonly string[];
   /** The keys of a local user's devices as `viewer` may see them; of all devices if none are named. */
   query(userId: UserId, deviceIds: readonly string[], viewer: UserId | undefined): JsonObject;
-  /** Takes a key of each algorithm wanted from a local user's device; the fallback key where there is no other. */
+  /** Takes a key of a local user's device; the fallback key where there is no other. */
   claim(tx: WriteTx, userId: UserId, deviceId: DeviceId, algorithm: string): NamedKey | undefined;
   deviceRemoved(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
 }
 
 export interface DeviceKeysNeeds {
   readonly db: Database;
-  readonly clock: Clock;
-  readonly devices: { findDisplayName(userId: UserId, deviceId: DeviceId): string | undefined };
+  readonly devices: {
+    exists(userId: UserId, deviceId: DeviceId): boolean;
+    findDisplayName(userId: UserId, deviceId: DeviceId): string | undefined;
+  };
   readonly keys: DeviceKeyStore;
   readonly oneTimeKeys: OneTimeKeyStore;
   readonly crossSigning: CrossSigningStore;
   readonly deviceLists: DeviceLists;
 }
 
+// Spec: "Key algorithms", KeyObject.
+function isKeyContent(key: JsonValue): key is KeyContent {
+  return (
+    typeof key === 'string' || (isJsonObject(key) && typeof key['key'] === 'string' && isJsonObject(key['signatures']))
+  );
+}
+
 function readNamedKeys(keys: JsonObject, where: string): NamedKey[] {
   return Object.entries(keys).map(([name, key]) => {
     const colon = name.indexOf(':');
     if (colon < 1 || colon === name.length - 1 || Buffer.byteLength(name) > 255) {
-      throw invalidParam(`${where}: "${name}" is not <algorithm>:<key ID>`);
+      throw badJson(`${where}: "${name}" is not <algorithm>:<key ID>`);
     }
-    if (typeof key !== 'string' && !isJsonObject(key)) throw badJson(`${where}.${name} must be text or an object`);
+    if (!isKeyContent(key)) throw badJson(`${where}.${name} must be a key, or an object with a key and its signatures`);
     return { algorithm: name.slice(0, colon), keyId: name.slice(colon + 1), key };
   });
 }
 
-function sameJson(a: JsonValue, b: JsonValue): boolean {
-  return canonicalJson(a) === canonicalJson(b);
+/** What `device_keys` say, as far as signatures cover it. */
+function contentOf({ signatures: _signatures, unsigned: _unsigned, ...content }: JsonObject): string {
+  return canonicalJson(content);
 }
 
-function checkOwner(keys: JsonObject, userId: UserId, deviceId: DeviceId): void {
-  if (keys['user_id'] !== userId || keys['device_id'] !== deviceId) {
-    throw invalidParam('device_keys: user_id and device_id must be those of the device that uploads them');
+function checkDeviceKeys(deviceKeys: JsonObject, userId: UserId, deviceId: DeviceId): void {
+  if (deviceKeys['user_id'] !== userId || deviceKeys['device_id'] !== deviceId) {
+    throw badJson('device_keys: user_id and device_id must be those of the device that uploads them');
   }
+  const problem = checkCanonical(deviceKeys);
+  if (problem !== undefined) throw badJson(`device_keys: ${problem}`);
 }
 
 export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
-  const { db, clock, devices, keys, oneTimeKeys, crossSigning, deviceLists } = needs;
-  let nextExpiry = 0;
+  const { db, devices, keys, oneTimeKeys, crossSigning, deviceLists } = needs;
 
   function putDeviceKeys(tx: WriteTx, userId: UserId, deviceId: DeviceId, uploaded: JsonObject): void {
     const { unsigned: _unsigned, ...deviceKeys } = uploaded;
     const old = keys.find(userId, deviceId);
-    if (old !== undefined && sameJson(old, deviceKeys)) return;
+    if (old !== undefined && canonicalJson(old) === canonicalJson(deviceKeys)) return;
     keys.put(tx, userId, deviceId, deviceKeys);
-    if (old !== undefined) crossSigning.removeSignaturesOn(tx, userId, deviceId);
+    if (old !== undefined && contentOf(old) !== contentOf(deviceKeys)) {
+      crossSigning.removeSignaturesAround(tx, userId, deviceId);
+      // A device that begins anew cannot open what is sent to its old keys, nor can anybody check those any more.
+      const isNewIdentity = canonicalJson(old['keys'] ?? null) !== canonicalJson(deviceKeys['keys'] ?? null);
+      if (isNewIdentity) oneTimeKeys.removeKeys(tx, userId, deviceId);
+    }
     deviceLists.changed(tx, userId);
   }
 
   function putOneTimeKeys(tx: WriteTx, userId: UserId, deviceId: DeviceId, uploaded: readonly NamedKey[]): void {
-    const counts = new Map(Object.entries(oneTimeKeys.count(userId, deviceId)));
-    for (const key of uploaded) {
-      const known = oneTimeKeys.find(userId, deviceId, key.algorithm, key.keyId);
+    if (uploaded.length === 0) return;
+    let count = Object.values(oneTimeKeys.count(userId, deviceId)).reduce((sum, some) => sum + some, 0);
+    for (const named of uploaded) {
+      if (oneTimeKeys.wasClaimed(userId, deviceId, named)) continue;
+      const { algorithm, keyId, key } = named;
+      const known = oneTimeKeys.find(userId, deviceId, algorithm, keyId);
       if (known === undefined) {
-        const count = (counts.get(key.algorithm) ?? 0) + 1;
+        count += 1;
         if (count > MAX_ONE_TIME_KEYS) throw invalidParam(`A device has at most ${MAX_ONE_TIME_KEYS} one-time keys`);
-        counts.set(key.algorithm, count);
-        oneTimeKeys.insert(tx, userId, deviceId, key);
-      } else if (!known.claimed && !sameJson(known.key, key.key)) {
-        // Two different keys of one name would make sessions that the device cannot open.
-        throw invalidParam(`There already is another one-time key ${key.algorithm}:${key.keyId}`);
+        oneTimeKeys.insert(tx, userId, deviceId, named);
+      } else if (publicKeyOf(known) !== publicKeyOf(key)) {
+        // Two different keys of one name would make sessions that the device cannot open. Clients know the refusal by
+        // these words.
+        throw unknownError(`One time key ${algorithm}:${keyId} already exists, and it is another one`);
       }
+    }
+  }
+
+  function putFallbackKeys(tx: WriteTx, userId: UserId, deviceId: DeviceId, uploaded: readonly NamedKey[]): void {
+    for (const named of uploaded) {
+      const old = oneTimeKeys.findFallback(userId, deviceId, named.algorithm);
+      // The same one again stays used if it was.
+      const isSame = old?.keyId === named.keyId && publicKeyOf(old.key) === publicKeyOf(named.key);
+      if (!isSame) oneTimeKeys.putFallback(tx, userId, deviceId, named);
+    }
+    if (uploaded.length > 0 && oneTimeKeys.listFallback(userId, deviceId).length > MAX_FALLBACK_KEYS) {
+      throw invalidParam(`A device has fallback keys of at most ${MAX_FALLBACK_KEYS} algorithms`);
     }
   }
 
@@ -112,21 +144,24 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
 
   return {
     upload: (userId, deviceId, upload) => {
-      if (upload.device_keys !== undefined) checkOwner(upload.device_keys, userId, deviceId);
+      if (upload.device_keys !== undefined) checkDeviceKeys(upload.device_keys, userId, deviceId);
       const oneTime = readNamedKeys(upload.one_time_keys ?? {}, 'one_time_keys');
       const fallback = readNamedKeys(upload.fallback_keys ?? {}, 'fallback_keys');
       if (new Set(fallback.map(({ algorithm }) => algorithm)).size < fallback.length) {
         throw invalidParam('fallback_keys: there can be one key for each algorithm');
       }
+      // It may have been deleted while the request was on its way; its keys would stay for ever.
+      if (!devices.exists(userId, deviceId)) throw unknownToken('This device is gone');
       db.write((tx) => {
         if (upload.device_keys !== undefined) putDeviceKeys(tx, userId, deviceId, upload.device_keys);
         putOneTimeKeys(tx, userId, deviceId, oneTime);
-        for (const key of fallback) oneTimeKeys.putFallback(tx, userId, deviceId, key);
+        putFallbackKeys(tx, userId, deviceId, fallback);
         if (oneTime.length + fallback.length > 0) tx.touch(`device:${userId}/${deviceId}`);
       });
     },
     countOneTimeKeys: (userId, deviceId) => ({ [USUAL_ALGORITHM]: 0, ...oneTimeKeys.count(userId, deviceId) }),
-    listUnusedFallback: (userId, deviceId) => oneTimeKeys.listUnusedFallback(userId, deviceId),
+    listUnusedFallback: (userId, deviceId) =>
+      oneTimeKeys.listFallback(userId, deviceId).flatMap(({ algorithm, used }) => (used ? [] : [algorithm])),
     query: (userId, deviceIds, viewer) => {
       const wanted = new Set(deviceIds);
       return Object.fromEntries(
@@ -137,12 +172,7 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
       );
     },
     claim: (tx, userId, deviceId, algorithm) => {
-      const now = clock.now();
-      if (now >= nextExpiry) {
-        nextExpiry = now + EXPIRY_INTERVAL_MS;
-        oneTimeKeys.removeClaimedBefore(tx, now - CLAIMED_KEPT_MS);
-      }
-      const key = oneTimeKeys.claim(tx, userId, deviceId, algorithm, now);
+      const key = oneTimeKeys.claim(tx, userId, deviceId, algorithm);
       if (key !== undefined) {
         tx.touch(`device:${userId}/${deviceId}`);
         return key;
@@ -158,7 +188,7 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
     deviceRemoved: (tx, userId, deviceId) => {
       oneTimeKeys.removeDevice(tx, userId, deviceId);
       keys.remove(tx, userId, deviceId);
-      crossSigning.removeSignaturesOn(tx, userId, deviceId);
+      crossSigning.removeSignaturesAround(tx, userId, deviceId);
       deviceLists.changed(tx, userId);
     },
   };

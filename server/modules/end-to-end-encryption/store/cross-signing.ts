@@ -29,8 +29,10 @@ export class CrossSigningStore {
   readonly #removeKeys;
   readonly #listSignatures;
   readonly #putSignature;
-  readonly #removeTarget;
   readonly #removeSignaturesOn;
+  readonly #removeSignaturesBy;
+  readonly #removeAllSignaturesOn;
+  readonly #removeAllSignaturesBy;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<{ public_key: string; keys: string }>(
@@ -48,8 +50,10 @@ export class CrossSigningStore {
     this.#putSignature = db.prepareWrite(`
       INSERT INTO key_signatures (user_id, target, signer, signing_key_id, signature) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET signature = excluded.signature`);
-    this.#removeTarget = db.prepareWrite('DELETE FROM key_signatures WHERE user_id = ? AND target = ?');
-    this.#removeSignaturesOn = db.prepareWrite('DELETE FROM key_signatures WHERE user_id = ?');
+    this.#removeSignaturesOn = db.prepareWrite('DELETE FROM key_signatures WHERE user_id = ? AND target = ?');
+    this.#removeSignaturesBy = db.prepareWrite('DELETE FROM key_signatures WHERE signer = ? AND signing_key_id = ?');
+    this.#removeAllSignaturesOn = db.prepareWrite('DELETE FROM key_signatures WHERE user_id = ?');
+    this.#removeAllSignaturesBy = db.prepareWrite('DELETE FROM key_signatures WHERE signer = ?');
   }
 
   find(userId: UserId, usage: Usage): CrossSigningKey | undefined {
@@ -74,13 +78,15 @@ export class CrossSigningStore {
     this.#putSignature.run(tx, userId, target, signer, signingKeyId, signature);
   }
 
-  /** Forgets what was signed of keys that are gone. */
-  removeSignaturesOn(tx: WriteTx, userId: UserId, target: string): void {
-    this.#removeTarget.run(tx, userId, target);
+  /** Forgets the signatures on and by a key that is gone; `name` is a device ID or a public key. */
+  removeSignaturesAround(tx: WriteTx, userId: UserId, name: string): void {
+    this.#removeSignaturesOn.run(tx, userId, name);
+    this.#removeSignaturesBy.run(tx, userId, `ed25519:${name}`);
   }
 
   removeUser(tx: WriteTx, userId: UserId): void {
     this.#removeKeys.run(tx, userId);
-    this.#removeSignaturesOn.run(tx, userId);
+    this.#removeAllSignaturesOn.run(tx, userId);
+    this.#removeAllSignaturesBy.run(tx, userId);
   }
 }

@@ -10,8 +10,9 @@ export class DeviceListStore {
     this.#put = db.prepareWrite(`
       INSERT INTO device_list_changes (user_id, viewer, position) VALUES (?, ?, ?)
       ON CONFLICT DO UPDATE SET position = excluded.position`);
-    this.#list = db.prepareRead<{ user_id: string }>(`
-      SELECT DISTINCT user_id FROM device_list_changes WHERE position > ? AND viewer IN ('', ?)`);
+    this.#list = db.prepareRead<{ user_id: string; for_viewer: number }>(`
+      SELECT user_id, max(viewer != '') AS for_viewer FROM device_list_changes
+      WHERE position > ? AND position <= ? AND viewer IN ('', ?) GROUP BY user_id`);
   }
 
   /** Something changed, for everybody or for one viewer alone. */
@@ -19,8 +20,17 @@ export class DeviceListStore {
     this.#put.run(tx, userId, viewer ?? '', tx.nextPosition());
   }
 
-  /** Users with a change after `since` that `viewer` may hear of, if they share a room with them. */
-  listSince(viewer: UserId, since: StreamPosition): UserId[] {
-    return this.#list.list(since, viewer).map((row) => row.user_id as UserId);
+  /**
+   * Users who last changed in (since, now]; `forViewer` if that concerns `viewer` alone, else it concerns everyone who
+   * shares a room with the user.
+   */
+  listChanged(
+    viewer: UserId,
+    since: StreamPosition,
+    now: StreamPosition,
+  ): { readonly userId: UserId; readonly forViewer: boolean }[] {
+    return this.#list
+      .list(since, now, viewer)
+      .map((row) => ({ userId: row.user_id as UserId, forViewer: row.for_viewer === 1 }));
   }
 }

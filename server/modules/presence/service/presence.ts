@@ -4,7 +4,7 @@ import { forbidden } from '../../../matrix/errors.ts';
 import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { MembershipReader } from '../../../rooms/types.ts';
-import { STREAM_START, type Database, type WriteTx } from '../../../storage/types.ts';
+import { type Database, STREAM_START, type StreamPosition, type WriteTx } from '../../../storage/types.ts';
 import type { Clock, Timer } from '../../../util/clock.ts';
 import type { Logger } from '../../../util/log.ts';
 import type { PresenceState, PresenceStore } from '../store.ts';
@@ -15,7 +15,7 @@ import { type PresenceTimes, UserDevices } from './devices.ts';
 const WRITE_DELAY_MS = 5_000;
 
 export interface PresenceSettings extends PresenceTimes {
-  /** `untracked`: what clients do and say changes nothing; only the server itself sets it. */
+  /** `untracked`: what clients do and say changes nothing. `off`: besides, nobody is shown to be there. */
   readonly mode: 'on' | 'off' | 'untracked';
   /** A first sync names those who are away, too. */
   readonly offlineUsersOnSync: boolean;
@@ -34,7 +34,9 @@ export interface PresenceNeeds {
   readonly log: Logger;
   readonly settings: PresenceSettings;
   readonly rooms: Pick<MembershipReader, 'shareRoom' | 'listMutualRooms' | 'listRoomsOf'>;
-  readonly profiles: { find(userId: UserId): { readonly displayName?: string; readonly avatarUrl?: string } | undefined };
+  readonly profiles: {
+    find(userId: UserId): { readonly displayName?: string; readonly avatarUrl?: string } | undefined;
+  };
   /** How often a user may become something else. */
   readonly limit: RateLimit;
   readonly sender?: PresenceSender | undefined;
@@ -115,8 +117,10 @@ export class Presence {
     return lastActiveTs === shown.lastActiveTs ? shown : { ...shown, lastActiveTs };
   }
 
-  listSince = (...window: Parameters<PresenceBoard['listSince']>): ReturnType<PresenceBoard['listSince']> =>
-    this.#board.listSince(...window);
+  /** Whose presence changed in (since, now], and to what; the latest first. */
+  listSince(since: StreamPosition, now: StreamPosition): Iterable<readonly [UserId, ShownPresence]> {
+    return this.#board.listSince(since, now);
+  }
 
   /** @throws MatrixError M_FORBIDDEN if the viewer may not see it */
   read(viewer: UserId, userId: UserId): JsonObject {
@@ -220,17 +224,18 @@ export class Presence {
 
   /** Works out what the user's devices come to, and tells others if they would notice. */
   #review(userId: UserId, present: Present, said: { readonly statusMsg?: string | undefined } = {}): void {
+    // A request may end after its user's account was closed.
+    if (this.#present.get(userId) !== present) return;
     const { devices } = present;
     const { state, currentlyActive, reviewTs } = devices.review(this.#needs.clock.now());
     const shown = this.#board.find(userId) ?? this.find(userId) ?? NEVER_SEEN;
     const statusMsg = 'statusMsg' in said ? said.statusMsg : shown.statusMsg;
-    const changed =
-      state !== shown.state || currentlyActive !== shown.currentlyActive || statusMsg !== shown.statusMsg;
-    if (changed) this.#tell(userId, { ...shown, state, currentlyActive, statusMsg, lastActiveTs: devices.lastActiveTs });
+    const changed = state !== shown.state || currentlyActive !== shown.currentlyActive || statusMsg !== shown.statusMsg;
+    if (changed)
+      this.#tell(userId, { ...shown, state, currentlyActive, statusMsg, lastActiveTs: devices.lastActiveTs });
     if (devices.isEmpty) {
       present.timer?.cancel();
-      // A request that began before may still end: it holds on to devices nobody looks at any more.
-      if (this.#present.get(userId) === present) this.#present.delete(userId);
+      this.#present.delete(userId);
     } else if (reviewTs !== undefined) {
       this.#schedule(userId, present, reviewTs);
     }

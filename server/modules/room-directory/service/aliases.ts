@@ -9,7 +9,7 @@ import {
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { WriteTx } from '../../../storage/types.ts';
 import type { AliasStore } from '../store/aliases.ts';
-import { checkCanonicalAlias, withoutAlias } from './canonical-alias.ts';
+import { checkCanonicalAlias, checkFirstCanonicalAlias, withoutAlias } from './canonical-alias.ts';
 import { type Actor, type AliasTarget, type DirectoryNeeds, requireActive } from './needs.ts';
 import { compileRules } from './rules.ts';
 
@@ -37,6 +37,8 @@ export interface Aliases {
    * @throws MatrixError M_INVALID_PARAM, M_BAD_ALIAS
    */
   checkCanonicalAlias(roomId: RoomId, content: JsonObject, previous: JsonObject | undefined): Promise<void>;
+  /** The same for a room that is yet to be made, with one alias at most. */
+  checkFirstCanonicalAlias(content: JsonObject, alias: RoomAlias | undefined): void;
 }
 
 const CANONICAL_ALIAS = 'm.room.canonical_alias';
@@ -103,6 +105,7 @@ export function createAliases(needs: DirectoryNeeds, { store, mayManage }: Alias
     list: (roomId) => store.list(roomId).map(({ alias }) => alias),
     move: (tx, from, to) => store.move(tx, from, to),
     checkCanonicalAlias: (roomId, content, previous) => checkCanonicalAlias(find, roomId, content, previous),
+    checkFirstCanonicalAlias,
 
     create: (by, alias, roomId) => {
       requireActive(by);
@@ -129,7 +132,8 @@ export function createAliases(needs: DirectoryNeeds, { store, mayManage }: Alias
       if (reservations?.mayChange(alias, by.appserviceId) === false) {
         throw new MatrixError('M_EXCLUSIVE', 'This alias is reserved for an application service');
       }
-      if (creator !== by.userId && by.appserviceId === undefined && !mayManage(by, roomId)) {
+      const isOfService = by.appserviceId !== undefined && reservations !== undefined;
+      if (creator !== by.userId && !isOfService && !mayManage(by, roomId)) {
         throw forbidden('You may not delete this alias');
       }
       db.write((tx) => store.remove(tx, alias));

@@ -10,7 +10,7 @@ export function listNamed(content: JsonObject): JsonValue[] {
 }
 
 /** As `listNamed`, for content a client wrote. @throws MatrixError M_INVALID_PARAM for what is no alias */
-export function readNamed(content: JsonObject): RoomAlias[] {
+function readNamed(content: JsonObject): RoomAlias[] {
   const others = content['alt_aliases'];
   if (others !== undefined && !Array.isArray(others)) throw invalidParam('alt_aliases must be a list');
   return listNamed(content).map((alias) => {
@@ -40,7 +40,13 @@ export async function checkCanonicalAlias(
   }
 }
 
-export const badAlias = (message: string): MatrixError => new MatrixError('M_BAD_ALIAS', message);
+/** The same for a room that is yet to be made, and that only one alias can lead to. */
+export function checkFirstCanonicalAlias(content: JsonObject, only: RoomAlias | undefined): void {
+  const stranger = readNamed(content).find((alias) => alias !== only);
+  if (stranger !== undefined) throw badAlias(`The alias ${stranger} does not lead to the new room`);
+}
+
+const badAlias = (message: string): MatrixError => new MatrixError('M_BAD_ALIAS', message);
 
 /** The content without an alias; undefined if it does not name it. */
 export function withoutAlias(content: JsonObject, alias: string): JsonObject | undefined {

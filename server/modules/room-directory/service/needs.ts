@@ -26,7 +26,10 @@ export interface RemoteDirectories {
 
 /** What application services say about aliases of this server. Absent where there are none. */
 export interface AliasReservations {
-  /** Whether an alias is an application service's own, so that nobody else may make or delete it. */
+  /**
+   * An application service may change the aliases of its namespaces; others those that no application service has for
+   * itself alone.
+   */
   mayChange(alias: RoomAlias, appserviceId: string | undefined): boolean;
   /** Asks whom it belongs to for an alias that does not exist (yet); true if it has been made meanwhile. */
   request(alias: RoomAlias): Promise<boolean>;

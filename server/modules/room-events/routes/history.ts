@@ -82,16 +82,20 @@ export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[]
   ];
 }
 
-/** The memberships of those who speak on a page, as they were at its first event (spec: "Lazy-loading room members"). */
+/**
+ * The memberships of those who speak on a page, as they were at its first event (spec: "Lazy-loading room members"), or
+ * at its last where somebody came only later.
+ */
 function showSpeakers(
   { events, state, formatter }: RoomEventsNeeds,
   page: readonly PersistedEvent[],
   requester: Requester,
 ): JsonObject[] {
-  const [first] = page;
-  const then = first === undefined ? undefined : state.stateAfter(first.eventId);
-  if (then === undefined) return [];
+  const states = [page.at(0), page.at(-1)].map((event) => event && state.stateAfter(event.eventId));
   const speakers = new Set(page.map((event) => event.sender));
-  const memberships = [...speakers].flatMap((userId) => then.find('m.room.member', userId) ?? []);
+  const memberships = [...speakers].flatMap((userId) => {
+    const found = states.map((then) => then?.find('m.room.member', userId)).find((eventId) => eventId !== undefined);
+    return found ?? [];
+  });
   return formatter.format(events.listEvents(memberships), requester);
 }

@@ -15,7 +15,6 @@ import type {
 import type { ClientEventFormatter } from '../../../sync/client-event.ts';
 import type { RelatedEvents } from '../../../sync/filter-match.ts';
 import type { SyncTokens } from '../../../sync/token.ts';
-import type { Clock } from '../../../util/clock.ts';
 
 /** Joins, invites, kicks and the like, by whichever way they are asked for. */
 export interface MemberStateChanges {
@@ -56,7 +55,6 @@ export interface RoomEventsSettings {
 }
 
 export interface RoomEventsNeeds {
-  readonly clock: Pick<Clock, 'now'>;
   readonly serverName: ServerName;
   readonly events: EventReader;
   readonly state: StateReader;

@@ -1,0 +1,158 @@
+import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
+import { evaluate, preparePushEvent } from '../../../matrix/push-rules/evaluate.ts';
+import type { PushAction } from '../../../matrix/push-rules/rules.ts';
+import type {
+  EventReader,
+  MembershipReader,
+  PersistedEvent,
+  Projection,
+  StateDelta,
+  Visibility,
+} from '../../../rooms/types.ts';
+import type { WriteTx } from '../../../storage/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import type { UnreadStore } from '../store/unread.ts';
+import { RoomContext, type RoomContextNeeds } from './room-context.ts';
+import type { Rulesets } from './rulesets.ts';
+
+export interface CountingNeeds extends RoomContextNeeds {
+  readonly serverName: ServerName;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly events: Pick<EventReader, 'findEvent'>;
+  readonly members: Pick<MembershipReader, 'findMember' | 'countMembers' | 'listLocalJoined'>;
+  readonly visibility: Pick<Visibility, 'canSee'>;
+  /** The thread an event is in: `main`, or the ID of its root. */
+  readonly threads: { threadOfEvent(event: PersistedEvent): string };
+  readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
+}
+
+/** How far a user says to have read a room. */
+export interface ReadReceipt {
+  readonly userId: UserId;
+  readonly roomId: RoomId;
+  /** `main` or the root of a thread; undefined for all of the room. */
+  readonly threadId: string | undefined;
+  /** Of the event that was read, in the stream; 0 for history that was fetched later. */
+  readonly eventPosition: number;
+}
+
+/**
+ * Counts what each local user has not read (spec: client-server API, "Receiving notifications", "Marking notifications as
+ * read"). Runs in the write that stores an event, so that the counts come with it.
+ */
+export class UnreadCounting implements Projection {
+  readonly name = 'push';
+  readonly #needs: CountingNeeds;
+  readonly #store: UnreadStore;
+  readonly #rulesets: Rulesets;
+
+  constructor({ store, rulesets, ...needs }: CountingNeeds & { store: UnreadStore; rulesets: Rulesets }) {
+    this.#needs = needs;
+    this.#store = store;
+    this.#rulesets = rulesets;
+  }
+
+  project(tx: WriteTx, event: PersistedEvent, effects: Parameters<Projection['project']>[2]): void {
+    const { stateDeltas, redacted, live } = effects;
+    if (redacted !== undefined) this.#uncount(tx, redacted, event);
+    for (const delta of stateDeltas) if (delta.type === 'm.room.member') this.#followMember(tx, event, delta);
+    if (!live || event.verdict !== 'accepted' || event.redactedBy !== undefined) return;
+    // A redaction whose target is lacking is shown, and comes by here again, when that has arrived.
+    const isHeldBack = event.type === 'm.room.redaction' && !event.version.redactionsInAuthRules;
+    if (isHeldBack && redacted === undefined) return;
+    this.#readByWriting(tx, event);
+    this.#count(tx, event);
+  }
+
+  /** The user has read this far. */
+  read(tx: WriteTx, { userId, roomId, threadId, eventPosition }: ReadReceipt): void {
+    const unread =
+      threadId === undefined ? this.#store.listRoom(userId, roomId) : [this.#store.find(userId, roomId, threadId)];
+    for (const thread of unread) {
+      if (thread === undefined || thread.notifications === 0 || thread.readUpTo >= eventPosition) continue;
+      this.#store.setRead(tx, thread, eventPosition, this.#needs.clock.now());
+    }
+  }
+
+  #count(tx: WriteTx, event: PersistedEvent): void {
+    const { threads, ignoredUsers } = this.#needs;
+    const pushEvent = preparePushEvent(event);
+    const context = new RoomContext(this.#needs, event);
+    let threadId: string | undefined;
+    for (const userId of this.#listRecipients(event)) {
+      if (userId === event.sender || ignoredUsers(userId).has(event.sender)) continue;
+      context.userId = userId;
+      const outcome = evaluate(this.#rulesets.compiledOf(userId), pushEvent, context);
+      if (!outcome.notify || !this.#maySee(userId, event)) continue;
+      threadId ??= threads.threadOfEvent(event);
+      this.#store.insert(tx, {
+        userId,
+        roomId: event.roomId,
+        threadId,
+        eventId: event.eventId,
+        position: event.position,
+        highlight: outcome.highlight,
+        actions: writeActions(outcome.actions),
+        ts: event.receivedTs,
+      });
+    }
+  }
+
+  /** Local users who are in the room, and the one who is invited by this event. */
+  #listRecipients({ roomId, type, stateKey }: PersistedEvent): readonly UserId[] {
+    const { members } = this.#needs;
+    const joined = members.listLocalJoined(roomId);
+    if (type !== 'm.room.member' || !this.#isLocal(stateKey)) return joined;
+    return members.findMember(roomId, stateKey)?.membership === 'invite' ? [...joined, stateKey] : joined;
+  }
+
+  /** What is sent here stands behind all that is known of the room. Elsewhere it may have been sent before they joined. */
+  #maySee(userId: UserId, event: PersistedEvent): boolean {
+    return this.#isLocal(event.sender) || this.#needs.visibility.canSee(userId, event);
+  }
+
+  /** Whoever says something has read what was said before, in the same thread. State is often set without looking. */
+  #readByWriting(tx: WriteTx, event: PersistedEvent): void {
+    const { sender: userId, roomId, stateKey, type, position: eventPosition } = event;
+    if (stateKey !== undefined || type === 'm.room.redaction' || !this.#isLocal(userId)) return;
+    this.read(tx, { userId, roomId, threadId: this.#needs.threads.threadOfEvent(event), eventPosition });
+  }
+
+  /** Whoever joins has read the invite; for those who leave, nothing of the room counts any more. */
+  #followMember(tx: WriteTx, event: PersistedEvent, { stateKey: userId, before }: StateDelta): void {
+    if (!this.#isLocal(userId)) return;
+    const { roomId, position: eventPosition } = event;
+    const membership = this.#needs.members.findMember(roomId, userId)?.membership;
+    if (membership === 'invite') return;
+    if (membership !== 'join') {
+      this.#store.removeRoom(tx, userId, roomId);
+    } else if (before === undefined || this.#needs.events.findEvent(before)?.content['membership'] !== 'join') {
+      this.read(tx, { userId, roomId, threadId: undefined, eventPosition });
+    }
+  }
+
+  /** Nobody has to read what was redacted. */
+  #uncount(tx: WriteTx, redacted: PersistedEvent, { position, receivedTs }: PersistedEvent): void {
+    const { roomId, position: eventPosition } = redacted;
+    const threadId = this.#needs.threads.threadOfEvent(redacted);
+    for (const userId of this.#listRecipients(redacted)) {
+      const unread = this.#store.find(userId, roomId, threadId);
+      if (unread !== undefined) this.#store.remove(tx, unread, eventPosition, { position, ts: receivedTs });
+    }
+  }
+
+  #isLocal(userId: string | undefined): userId is UserId {
+    return userId !== undefined && isUserId(userId) && serverNameOf(userId) === this.#needs.serverName;
+  }
+}
+
+// Users share the actions of the default rules, and every event a rule matches has the same ones.
+const written = new WeakMap<readonly PushAction[], string>();
+
+function writeActions(actions: readonly PushAction[]): string {
+  const known = written.get(actions);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(actions);
+  written.set(actions, text);
+  return text;
+}

@@ -1,0 +1,213 @@
+import type { EventId, RoomId, UserId } from '../../../matrix/identifiers.ts';
+import type { Database, StreamPosition, WriteTx } from '../../../storage/types.ts';
+
+/** How much of a thread of a room somebody has not read. */
+export interface ThreadCount {
+  readonly roomId: RoomId;
+  /** `main`, or the ID of the thread's root. */
+  readonly threadId: string;
+  readonly notifications: number;
+  readonly highlights: number;
+}
+
+/** The same with what only the counting asks. */
+export interface Unread extends ThreadCount {
+  readonly nid: number;
+  readonly userId: UserId;
+  readonly readUpTo: number;
+}
+
+/** An event that somebody is to be notified of. */
+export interface NewNotification {
+  readonly userId: UserId;
+  readonly roomId: RoomId;
+  readonly threadId: string;
+  readonly eventId: EventId;
+  readonly position: StreamPosition;
+  readonly highlight: boolean;
+  /** JSON, of the rule that matched. */
+  readonly actions: string;
+  /** When the event came, ms since the epoch. */
+  readonly ts: number;
+}
+
+/** A notification as it is listed. */
+export interface ListedNotification {
+  /** Grows with time. */
+  readonly id: number;
+  readonly eventId: EventId;
+  readonly actions: string;
+  readonly read: boolean;
+}
+
+interface UnreadRow {
+  unread_nid: number;
+  user_id: string;
+  room_id: string;
+  thread_id: string;
+  notifications: number;
+  highlights: number;
+  read_up_to: number;
+}
+
+interface ListedRow {
+  id: number;
+  event_id: string;
+  actions: string;
+  read: number;
+}
+
+const COLUMNS = 'unread_nid, user_id, room_id, thread_id, notifications, highlights, read_up_to';
+
+function toUnread(row: UnreadRow): Unread {
+  return {
+    nid: row.unread_nid,
+    userId: row.user_id as UserId,
+    roomId: row.room_id as RoomId,
+    threadId: row.thread_id,
+    notifications: row.notifications,
+    highlights: row.highlights,
+    readUpTo: row.read_up_to,
+  };
+}
+
+/** What the push rules of local users found, and how much of it is unread. */
+export class UnreadStore {
+  readonly #find;
+  readonly #listRoom;
+  readonly #listUser;
+  readonly #listChanged;
+  readonly #count;
+  readonly #insert;
+  readonly #removeNotification;
+  readonly #add;
+  readonly #tally;
+  readonly #setCounts;
+  readonly #setReadUpTo;
+  readonly #removeRoom;
+  readonly #removeUser;
+  readonly #listNotifications;
+  readonly #listHighlights;
+
+  constructor(db: Database) {
+    this.#find = db.prepareRead<UnreadRow>(
+      `SELECT ${COLUMNS} FROM push_unread WHERE user_id = ? AND room_id = ? AND thread_id = ?`,
+    );
+    this.#listRoom = db.prepareRead<UnreadRow>(
+      `SELECT ${COLUMNS} FROM push_unread WHERE user_id = ? AND room_id = ? AND notifications > 0`,
+    );
+    this.#listUser = db.prepareRead<UnreadRow>(
+      `SELECT ${COLUMNS} FROM push_unread WHERE user_id = ? AND notifications > 0`,
+    );
+    this.#listChanged = db.prepareRead<{ room_id: RoomId }>(
+      'SELECT DISTINCT room_id FROM push_unread WHERE user_id = ? AND position > ?',
+    );
+    this.#count = db.prepareReturning<{ unread_nid: number }>(`
+      INSERT INTO push_unread
+        (user_id, room_id, thread_id, notifications, highlights, read_up_to, position, changed_ts)
+      VALUES (?, ?, ?, 1, ?, 0, ?, ?)
+      ON CONFLICT (user_id, room_id, thread_id) DO UPDATE SET notifications = notifications + 1,
+        highlights = highlights + excluded.highlights, position = excluded.position, changed_ts = excluded.changed_ts
+      RETURNING unread_nid`);
+    this.#insert = db.prepareWrite(`
+      INSERT INTO push_notifications (user_id, unread_nid, event_id, position, highlight, actions, ts)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`);
+    this.#removeNotification = db.prepareReturning<{ highlight: number }>(
+      'DELETE FROM push_notifications WHERE unread_nid = ? AND position = ? RETURNING highlight',
+    );
+    this.#add = db.prepareWrite(`
+      UPDATE push_unread SET notifications = max(0, notifications + ?), highlights = max(0, highlights + ?),
+        position = ?, changed_ts = ?
+      WHERE unread_nid = ?`);
+    this.#tally = db.prepareRead<{ notifications: number; highlights: number }>(`
+      SELECT count(*) AS notifications, coalesce(sum(highlight), 0) AS highlights
+      FROM push_notifications WHERE unread_nid = ? AND position > ?`);
+    this.#setCounts = db.prepareWrite(`
+      UPDATE push_unread SET notifications = ?, highlights = ?, read_up_to = ?, position = ?, changed_ts = ?
+      WHERE unread_nid = ?`);
+    this.#setReadUpTo = db.prepareWrite('UPDATE push_unread SET read_up_to = ? WHERE unread_nid = ?');
+    this.#removeRoom = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ? AND room_id = ?');
+    this.#removeUser = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ?');
+    const listed = `
+      SELECT id, event_id, actions, push_notifications.position <= read_up_to AS read
+      FROM push_notifications JOIN push_unread USING (unread_nid)
+      WHERE push_notifications.user_id = ? AND id < ?`;
+    this.#listNotifications = db.prepareRead<ListedRow>(`${listed} ORDER BY id DESC LIMIT ?`);
+    this.#listHighlights = db.prepareRead<ListedRow>(`${listed} AND highlight = 1 ORDER BY id DESC LIMIT ?`);
+  }
+
+  find(userId: UserId, roomId: RoomId, threadId: string): Unread | undefined {
+    const row = this.#find.find(userId, roomId, threadId);
+    return row === undefined ? undefined : toUnread(row);
+  }
+
+  /** The threads of a room in which the user has something unread. */
+  listRoom(userId: UserId, roomId: RoomId): Unread[] {
+    return this.#listRoom.list(userId, roomId).map(toUnread);
+  }
+
+  /** The threads of all rooms in which the user has something unread. */
+  listUser(userId: UserId): Unread[] {
+    return this.#listUser.list(userId).map(toUnread);
+  }
+
+  /** Rooms in which a count of the user changed after a position. */
+  listChangedRooms(userId: UserId, since: StreamPosition): RoomId[] {
+    return this.#listChanged.list(userId, since).map((row) => row.room_id);
+  }
+
+  /** Counts an event as unread. */
+  insert(tx: WriteTx, notification: NewNotification): void {
+    const { userId, roomId, threadId, eventId, position, actions, ts } = notification;
+    const highlight = notification.highlight ? 1 : 0;
+    const row = this.#count.find(tx, userId, roomId, threadId, highlight, position, ts);
+    if (row === undefined) throw new Error('a notification was not counted');
+    this.#insert.run(tx, userId, row.unread_nid, eventId, position, highlight, actions, ts);
+  }
+
+  /** Takes an event out of what the user was notified of, as something that happened at `at`. */
+  remove(
+    tx: WriteTx,
+    unread: Unread,
+    eventPosition: StreamPosition,
+    at: { readonly position: StreamPosition; readonly ts: number },
+  ): void {
+    const removed = this.#removeNotification.find(tx, unread.nid, eventPosition);
+    if (removed === undefined || eventPosition <= unread.readUpTo) return;
+    this.#add.run(tx, -1, -removed.highlight, at.position, at.ts, unread.nid);
+    tx.touch(`user:${unread.userId}`);
+  }
+
+  /** The user has read a thread up to a position, which must be beyond what they had read. */
+  setRead(tx: WriteTx, unread: Unread, upTo: number, ts: number): void {
+    const { notifications = 0, highlights = 0 } = this.#tally.find(unread.nid, upTo) ?? {};
+    if (notifications === unread.notifications && highlights === unread.highlights) {
+      this.#setReadUpTo.run(tx, upTo, unread.nid);
+      return;
+    }
+    this.#setCounts.run(tx, notifications, highlights, upTo, tx.nextPosition(), ts, unread.nid);
+    tx.touch(`user:${unread.userId}`);
+  }
+
+  removeRoom(tx: WriteTx, userId: UserId, roomId: RoomId): void {
+    this.#removeRoom.run(tx, userId, roomId);
+  }
+
+  removeUser(tx: WriteTx, userId: UserId): void {
+    this.#removeUser.run(tx, userId);
+  }
+
+  /** What a user was notified of, newest first, before the notification with the ID `before`. */
+  listNotifications(
+    userId: UserId,
+    { before, limit, onlyHighlights }: { before: number; limit: number; onlyHighlights: boolean },
+  ): ListedNotification[] {
+    const statement = onlyHighlights ? this.#listHighlights : this.#listNotifications;
+    return statement.list(userId, before, limit).map((row) => ({
+      id: row.id,
+      eventId: row.event_id as EventId,
+      actions: row.actions,
+      read: row.read !== 0,
+    }));
+  }
+}

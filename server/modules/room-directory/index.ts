@@ -1,0 +1,68 @@
+import type { RoomId } from '../../matrix/identifiers.ts';
+import type { Module } from '../../module.ts';
+import type { WriteTx } from '../../storage/types.ts';
+import { aliasRoutes } from './routes/aliases.ts';
+import { publishedRoomRoutes } from './routes/published-rooms.ts';
+import { type Aliases, createAliases } from './service/aliases.ts';
+import type { DirectoryNeeds } from './service/needs.ts';
+import { createPublicRooms, type PublicRooms } from './service/public-rooms.ts';
+import { createPublication, type Publication } from './service/publication.ts';
+import { type RoomSummaries, summaryProjection } from './service/summaries.ts';
+import { AliasStore } from './store/aliases.ts';
+import { SummaryStore } from './store/summaries.ts';
+
+export { migrations } from './schema.ts';
+export type { Aliases } from './service/aliases.ts';
+export type {
+  AliasReservations,
+  AliasTarget,
+  DirectoryNeeds,
+  DirectorySettings,
+  RemoteDirectories,
+} from './service/needs.ts';
+export type { PublicRooms, PublicRoomsQuery } from './service/public-rooms.ts';
+export { instanceIdOf, type Publication } from './service/publication.ts';
+export type { RoomSummaries } from './service/summaries.ts';
+export type { RoomSummary } from './store/summaries.ts';
+
+/** What the directory is to the rest of the server. */
+export interface RoomDirectory extends Module {
+  readonly aliases: Aliases;
+  readonly publication: Publication;
+  readonly publicRooms: PublicRooms;
+  readonly summaries: RoomSummaries;
+  /** A room is replaced by another: what led to the old one leads to the new one. */
+  move(tx: WriteTx, from: RoomId, to: RoomId): void;
+  /** A room is deleted from this server: nothing leads to it any more. */
+  removeRoom(tx: WriteTx, roomId: RoomId): void;
+}
+
+/** Aliases of rooms, and the directory of published ones (spec: "Room aliases", "Published room directory"). */
+export function roomDirectory(needs: DirectoryNeeds): RoomDirectory {
+  const { db, state, members, settings, remote } = needs;
+  const aliasStore = new AliasStore(db);
+  const summaryStore = new SummaryStore(db);
+  const publication = createPublication(needs, {
+    store: summaryStore,
+    listAliases: (roomId) => aliasStore.list(roomId).map(({ alias }) => alias),
+  });
+  const aliases = createAliases(needs, { store: aliasStore, mayManage: publication.mayManage });
+  const publicRooms = createPublicRooms(settings, summaryStore, remote);
+  return {
+    name: 'room-directory',
+    aliases,
+    publication,
+    publicRooms,
+    summaries: { find: (roomId) => summaryStore.find(roomId) },
+    routes: [...aliasRoutes(aliases, needs), ...publishedRoomRoutes({ publication, publicRooms, settings })],
+    projections: [summaryProjection({ state, members, store: summaryStore })],
+    move: (tx, from, to) => {
+      aliasStore.move(tx, from, to);
+      summaryStore.move(tx, from, to);
+    },
+    removeRoom: (tx, roomId) => {
+      aliasStore.removeRoom(tx, roomId);
+      summaryStore.removeRoom(tx, roomId);
+    },
+  };
+}
