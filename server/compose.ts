@@ -25,8 +25,12 @@ import { readMarkers, migrations as readMarkerMigrations } from './modules/read-
 import { receipts, migrations as receiptMigrations } from './modules/receipts/index.ts';
 import { relations, migrations as relationMigrations } from './modules/relations/index.ts';
 import { reportContent, migrations as reportMigrations } from './modules/report-content/index.ts';
-import { roomEvents } from './modules/room-events/index.ts';
+import { roomCreation } from './modules/room-creation/index.ts';
+import { migrations as directoryMigrations, roomDirectory } from './modules/room-directory/index.ts';
+import { migrations as eventMigrations, roomEvents } from './modules/room-events/index.ts';
 import { migrations as membershipMigrations, roomMembership } from './modules/room-membership/index.ts';
+import { roomPreviews } from './modules/room-previews/index.ts';
+import { roomUpgrades } from './modules/room-upgrades/index.ts';
 import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
 import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
 import { threading, migrations as threadMigrations } from './modules/threading/index.ts';
@@ -37,6 +41,8 @@ import {
   accountLimits,
   accountsSettings,
   capabilityFacts,
+  creationSettings,
+  directorySettings,
   discoverySettings,
   membershipLimits,
   membershipSettings,
@@ -64,12 +70,14 @@ export const allMigrations: readonly MigrationSet[] = [
   toDeviceMigrations,
   encryptionMigrations,
   relationMigrations,
+  eventMigrations,
   threadMigrations,
   receiptMigrations,
   readMarkerMigrations,
   pushMigrations,
   membershipMigrations,
   guestAccessMigrations,
+  directoryMigrations,
   profileMigrations,
   presenceMigrations,
 ];
@@ -115,7 +123,13 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     isErased: (userId) => accountsModule.lookup.isErased(userId),
   });
 
-  const accountDataModule = accountData({ db });
+  const accountDataModule = accountData({
+    db,
+    findKeptElsewhere: (userId, roomId, type) => {
+      const found = type === 'm.tag' && roomId !== undefined ? tagsModule.findTags(userId, roomId) : undefined;
+      return found === undefined ? undefined : { tags: found };
+    },
+  });
   const { ignoredUsers } = accountDataModule.accountData;
 
   const sync = createSync({
@@ -171,6 +185,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
         (tx, userId) => accountDataModule.accountData.removeAll(tx, userId),
+        (tx, userId) => tagsModule.removeOfUser(tx, userId),
         (tx, userId) => encryptionModule.onDeactivated(tx, userId),
         (tx, userId) => receiptsModule.removeOfUser(tx, userId),
         (tx, userId) => pushModule.removeOfUser(tx, userId),
@@ -196,7 +211,6 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
 
   const encryptionModule = endToEndEncryption({
     db,
-    clock,
     serverName,
     interactiveAuth: accountsModule.interactiveAuth,
     tokens: sync.tokens,
@@ -249,6 +263,18 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     limit: limit(limits.presencePerUser),
   });
 
+  const directoryModule = roomDirectory({
+    db,
+    log,
+    settings: directorySettings(config),
+    events,
+    state,
+    members,
+    visibility,
+    sender,
+  });
+  const { aliases, publication } = directoryModule;
+
   const membershipModule = roomMembership({
     db,
     log,
@@ -258,11 +284,36 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     state,
     members,
     sender,
-    aliases: { find: () => undefined },
+    aliases,
     profiles: profileService,
     users: accountsModule.lookup,
+    createRoom: ({ creator, federated, ...order }) =>
+      creationModule.creation.createRoom(creator, {
+        ...order,
+        ...(federated ? {} : { creationContent: { 'm.federate': false } }),
+      }),
   });
   const { membership } = membershipModule;
+
+  const creationLimit = limit(limits.roomCreation);
+  const creationModule = roomCreation({
+    log,
+    settings: creationSettings(config),
+    limit: creationLimit,
+    sender,
+    profiles: profileService,
+    directory: {
+      prepareAlias: (by, localpart) => aliases.prepare(by, localpart),
+      insertAlias: (tx, by, alias, roomId) => aliases.insert(tx, by, alias, roomId),
+      publish: (tx, by, roomId) => publication.publish(tx, by, roomId),
+      checkFirstCanonicalAlias: (content, alias) => aliases.checkFirstCanonicalAlias(content, alias),
+    },
+    invites: {
+      checkLimits: (by, invitees) => membership.checkInviteLimits(by, invitees),
+      invite: (by, roomId, invitee, options) => membership.invite(by, roomId, invitee, { ...options, limited: false }),
+      reachesOtherServers: false,
+    },
+  });
 
   const eventsModule = roomEvents({
     clock,
@@ -276,13 +327,14 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     formatter,
     tokens,
     membership,
-    aliases: { checkCanonicalAlias: () => undefined },
+    aliases,
     relations: relationsModule.relations,
     ignoredUsers,
     limits: {
       message: messageLimit,
       adminRedaction: limits.adminRedaction === undefined ? undefined : limit(limits.adminRedaction),
     },
+    ...(config.rooms.ephemeralMessages ? { ephemeral: { db, log } } : {}),
     settings: { timelineLimit: config.sync.filterTimelineLimit },
   });
 
@@ -322,6 +374,22 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     settings: { enabled: config.push.enabled },
   });
 
+  const tagsModule = tags({ db });
+  const upgradesModule = roomUpgrades({
+    log,
+    serverName,
+    events,
+    state,
+    members,
+    timeline,
+    sender,
+    profiles: profileService,
+    directory: { listAliases: (roomId) => aliases.list(roomId), move: (...rooms) => directoryModule.move(...rooms) },
+    limit: creationLimit,
+    accountData: accountDataModule.accountData,
+    transfers: [tagsModule.copyTags],
+  });
+
   const modules: readonly Module[] = [
     accountsModule,
     devicesModule,
@@ -332,7 +400,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
       unstableFeatures: {},
     }),
     accountDataModule,
-    tags({ db }),
+    tagsModule,
     typingNotifications({
       db,
       clock,
@@ -343,7 +411,16 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     encryptionModule,
     profilesModule,
     presenceModule,
+    directoryModule,
+    creationModule,
     membershipModule,
+    upgradesModule,
+    roomPreviews({
+      members,
+      summaries: directoryModule.summaries,
+      aliases,
+      listAllowedRooms: (roomId) => membership.listAllowedRooms(roomId),
+    }),
     guestAccess({
       db,
       log,

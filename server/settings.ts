@@ -5,6 +5,8 @@ import { isRoomId } from './matrix/identifiers.ts';
 import type { JsonObject } from './matrix/json.ts';
 import { roomVersions } from './matrix/room-versions.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
+import type { CreationSettings } from './modules/room-creation/index.ts';
+import type { DirectorySettings } from './modules/room-directory/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
 import type { PresenceSettings } from './modules/presence/index.ts';
@@ -86,6 +88,20 @@ export function membershipLimits({ rateLimits }: Config, limit: MakeLimit): Omit
     invitesPerRoom: limit(rateLimits.invitesPerRoom),
     invitesPerUser: limit(rateLimits.invitesPerUser),
     invitesPerIssuer: limit(rateLimits.invitesPerIssuer),
+  };
+}
+
+export function directorySettings({ serverName, roomDirectory }: Config): DirectorySettings {
+  return { serverName, ...roomDirectory };
+}
+
+export function creationSettings({ serverName, rooms }: Config): CreationSettings {
+  return {
+    serverName,
+    defaultVersion: rooms.defaultVersion,
+    encryptionByDefault: rooms.encryptionByDefault,
+    powerLevelOverrides: rooms.powerLevelOverrides,
+    blockNonAdminInvites: rooms.blockNonAdminInvites,
   };
 }
 

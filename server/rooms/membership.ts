@@ -77,7 +77,7 @@ const MEMBERS_KEPT = 20_000;
 const CROWDS_KEPT = 1_000;
 
 /** Whether text names a membership. */
-function isMembership(text: unknown): text is Membership {
+export function isMembership(text: unknown): text is Membership {
   return typeof text === 'string' && Object.hasOwn(CODES, text);
 }
 

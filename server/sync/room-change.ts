@@ -1,5 +1,6 @@
 import { splitStateKey, type StateKey } from '../matrix/events/event.ts';
 import type { EventId, RoomId, UserId } from '../matrix/identifiers.ts';
+import { isMembership } from '../rooms/membership.ts';
 import type { EventReader, Membership, PersistedEvent, RoomState, StateReader } from '../rooms/types.ts';
 import type { StreamPosition } from '../storage/types.ts';
 
@@ -36,14 +37,5 @@ export function findRoomChange(
 /** The membership an m.room.member event gives; undefined if that is no such event. */
 export function membershipOf(event: PersistedEvent | undefined): Membership | undefined {
   const membership = event?.content['membership'];
-  switch (membership) {
-    case 'join':
-    case 'invite':
-    case 'knock':
-    case 'leave':
-    case 'ban':
-      return membership;
-    default:
-      return undefined;
-  }
+  return isMembership(membership) ? membership : undefined;
 }

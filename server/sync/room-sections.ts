@@ -1,3 +1,4 @@
+import { stripStateEvent } from '../matrix/events/strip.ts';
 import type { EventId, RoomId, UserId } from '../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../matrix/json.ts';
 import { formatTimelineToken } from '../rooms/timeline-token.ts';
@@ -117,7 +118,7 @@ export class RoomSections {
     const stripped = this.#needs.members.listStrippedState(member.roomId, member.userId).map(strip);
     const hasOwn = stripped.some((event) => event['type'] === 'm.room.member' && event['state_key'] === member.userId);
     const own = hasOwn ? undefined : this.#needs.events.findEvent(member.eventId);
-    return { events: own === undefined ? stripped : [...stripped, stripEvent(own)] };
+    return { events: own === undefined ? stripped : [...stripped, stripStateEvent(own)] };
   }
 
   #departure(
@@ -256,10 +257,6 @@ function membersIn(
     if (type === 'm.room.member' && stateKey !== undefined) members.set(stateKey as UserId, eventId);
   }
   return members;
-}
-
-function stripEvent({ type, stateKey, sender, content }: PersistedEvent): JsonObject {
-  return { type, state_key: stateKey ?? '', sender, content };
 }
 
 /** Only what stripped state may hold: it comes from other servers as they like (spec: "Stripped state"). */

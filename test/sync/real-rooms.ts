@@ -30,7 +30,10 @@ export interface RealHousehold {
 }
 
 /** Opens a household in memory; the caller closes it, or the test it is given. */
-export function openRealHousehold(t?: TestContext, options: Partial<SyncNeeds> = {}): RealHousehold {
+export function openRealHousehold(
+  t?: TestContext,
+  options: Partial<SyncNeeds> & { isErased?: (userId: UserId) => boolean } = {},
+): RealHousehold {
   const db = openDatabase({ path: ':memory:', migrations: [migrations, syncMigrations], log: silentLogger });
   t?.after(() => db.close());
   const clock = new ManualClock();
@@ -42,6 +45,7 @@ export function openRealHousehold(t?: TestContext, options: Partial<SyncNeeds> =
     signingKey,
     projections: [],
     checkSignatures: () => true,
+    isErased: options.isErased ?? (() => false),
   });
   const sync = createSync({
     db,

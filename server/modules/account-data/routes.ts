@@ -19,7 +19,6 @@ export function accountDataRoutes(accountData: AccountData): Route[] {
       method: 'PUT',
       path: global,
       auth: 'user',
-      guests: true,
       params: globalParams,
       body: jsonObject,
       handle: ({ requester, params, body }) => {
@@ -32,7 +31,6 @@ export function accountDataRoutes(accountData: AccountData): Route[] {
       method: 'GET',
       path: global,
       auth: 'user',
-      guests: true,
       params: globalParams,
       handle: ({ requester, params }) => {
         checkOwn(requester, params.userId);
@@ -43,7 +41,6 @@ export function accountDataRoutes(accountData: AccountData): Route[] {
       method: 'PUT',
       path: perRoom,
       auth: 'user',
-      guests: true,
       params: roomParams,
       body: jsonObject,
       handle: ({ requester, params, body }) => {
@@ -56,7 +53,6 @@ export function accountDataRoutes(accountData: AccountData): Route[] {
       method: 'GET',
       path: perRoom,
       auth: 'user',
-      guests: true,
       params: roomParams,
       handle: ({ requester, params }) => {
         checkOwn(requester, params.userId);

@@ -7,12 +7,18 @@ import type { AccountDataStore } from './store.ts';
 
 /** Types the server itself answers for (spec: client-server API, "Client Config", "Server Behaviour"). */
 const SERVER_CONTROLLED = new Set(['m.fully_read', 'm.push_rules']);
+/** Tags of a room have operations of their own; two ways to set them would lose some. */
+const TAGS = 'm.tag';
 const IGNORED_USERS = 'm.ignored_user_list';
+
+/** Finds what reads like account data and is kept by other parts of the server: push rules, tags, and the like. */
+export type FindKeptElsewhere = (userId: UserId, roomId: RoomId | undefined, type: string) => JsonObject | undefined;
 
 /** The rules of account data, for requests and for other parts of the server. */
 export interface AccountData {
   /** @throws MatrixError M_NOT_FOUND if there is none of this type */
   get(userId: UserId, roomId: RoomId | undefined, type: string): JsonObject;
+  /** Only what clients have set. */
   find(userId: UserId, roomId: RoomId | undefined, type: string): JsonObject | undefined;
   /** @throws MatrixError M_BAD_JSON (405) for types the server answers for itself */
   set(userId: UserId, roomId: RoomId | undefined, type: string, content: JsonObject): void;
@@ -21,7 +27,15 @@ export interface AccountData {
   removeAll(tx: WriteTx, userId: UserId): void;
 }
 
-export function accountDataService({ db, store }: { db: Database; store: AccountDataStore }): AccountData {
+export function accountDataService({
+  db,
+  store,
+  findKeptElsewhere = () => undefined,
+}: {
+  db: Database;
+  store: AccountDataStore;
+  findKeptElsewhere?: FindKeptElsewhere | undefined;
+}): AccountData {
   const ignored = new LRUCache<UserId, ReadonlySet<UserId>>({ max: 2_000 });
 
   function forgetIgnored(tx: WriteTx, userId: UserId): void {
@@ -32,12 +46,12 @@ export function accountDataService({ db, store }: { db: Database; store: Account
   return {
     find: (userId, roomId, type) => store.find(userId, roomId, type),
     get(userId, roomId, type) {
-      const content = store.find(userId, roomId, type);
+      const content = store.find(userId, roomId, type) ?? findKeptElsewhere(userId, roomId, type);
       if (content === undefined) throw notFound('There is no account data of this type');
       return content;
     },
     set(userId, roomId, type, content) {
-      if (SERVER_CONTROLLED.has(type) || type === 'm.tag') {
+      if (SERVER_CONTROLLED.has(type) || (type === TAGS && roomId !== undefined)) {
         throw new MatrixError('M_BAD_JSON', `${type} cannot be set through this API`, { status: 405 });
       }
       db.write((tx) => {

@@ -55,7 +55,7 @@ export function push(needs: PushNeeds): Module & {
     start: () => clearing.start(),
     stop: () => clearing.stop(),
     onRead: (tx, receipt) => counting.read(tx, receipt),
-    copyRoomRules: rules.copyRoomRules,
+    copyRoomRules: (tx, userId, from, to) => rules.copyRoomRules(tx, userId, from, to),
     removeOfUser: (tx, userId) => {
       rules.removeAll(tx, userId);
       unreadStore.removeUser(tx, userId);

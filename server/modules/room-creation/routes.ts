@@ -28,18 +28,14 @@ const body = Type.Object({
     Type.Array(Type.Object({ type: eventType, state_key: Type.Optional(stateKey), content: jsonObject })),
   ),
   preset: optional(
-    Type.Union([
-      Type.Literal('private_chat'),
-      Type.Literal('public_chat'),
-      Type.Literal('trusted_private_chat'),
-    ]),
+    Type.Union([Type.Literal('private_chat'), Type.Literal('public_chat'), Type.Literal('trusted_private_chat')]),
   ),
   is_direct: optional(Type.Boolean()),
   power_level_content_override: optional(jsonObject),
 });
 
 /** Spec: `POST /createRoom`. */
-export function creationRoutes({ createRoom }: RoomCreation): Route[] {
+export function creationRoutes(creation: RoomCreation): Route[] {
   return [
     route({
       method: 'POST',
@@ -47,7 +43,7 @@ export function creationRoutes({ createRoom }: RoomCreation): Route[] {
       auth: 'user',
       body,
       handle: async ({ requester, body: asked }) => ({
-        room_id: await createRoom(requester, {
+        room_id: await creation.createRoom(requester, {
           visibility: asked.visibility ?? undefined,
           aliasLocalpart: asked.room_alias_name ?? undefined,
           name: asked.name ?? undefined,

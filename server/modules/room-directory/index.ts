@@ -46,7 +46,10 @@ export function roomDirectory(needs: DirectoryNeeds): RoomDirectory {
     store: summaryStore,
     listAliases: (roomId) => aliasStore.list(roomId).map(({ alias }) => alias),
   });
-  const aliases = createAliases(needs, { store: aliasStore, mayManage: publication.mayManage });
+  const aliases = createAliases(needs, {
+    store: aliasStore,
+    mayManage: (by, roomId) => publication.mayManage(by, roomId),
+  });
   const publicRooms = createPublicRooms(settings, summaryStore, remote);
   return {
     name: 'room-directory',

@@ -4,7 +4,7 @@ import { roomId, userId } from '../../http/schemas.ts';
 import type { RoomUpgrades } from './service/upgrade.ts';
 
 /** Spec: `POST /rooms/{roomId}/upgrade`. */
-export function upgradeRoutes({ upgrade }: RoomUpgrades): Route[] {
+export function upgradeRoutes(upgrades: RoomUpgrades): Route[] {
   return [
     route({
       method: 'POST',
@@ -16,7 +16,7 @@ export function upgradeRoutes({ upgrade }: RoomUpgrades): Route[] {
         additional_creators: Type.Optional(Type.Union([Type.Array(userId), Type.Null()])),
       }),
       handle: async ({ requester, params, body }) => ({
-        replacement_room: await upgrade(requester, {
+        replacement_room: await upgrades.upgrade(requester, {
           roomId: params.roomId,
           version: body.new_version,
           additionalCreators: body.additional_creators ?? [],

@@ -2,13 +2,16 @@ import type { RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import { tagRoutes } from './routes.ts';
-import { TagStore } from './store.ts';
+import { type Tags, TagStore } from './store.ts';
 import { tagContribution } from './sync.ts';
 
 export { migrations } from './schema.ts';
 
 /** Tags on rooms (spec: "Room Tagging"). */
 export function tags({ db }: { db: Database }): Module & {
+  /** Undefined if the room never had any. */
+  readonly findTags: (userId: UserId, roomId: RoomId) => Tags | undefined;
+  readonly removeOfUser: (tx: WriteTx, userId: UserId) => void;
   /** Copies a user's tags from a room to the one that replaces it. */
   readonly copyTags: (tx: WriteTx, userId: UserId, from: RoomId, to: RoomId) => void;
 } {
@@ -17,6 +20,8 @@ export function tags({ db }: { db: Database }): Module & {
     name: 'tags',
     routes: tagRoutes({ db, store }),
     sync: [tagContribution(store)],
+    findTags: (userId, roomId) => store.find(userId, roomId),
+    removeOfUser: (tx, userId) => store.removeUser(tx, userId),
     copyTags: (tx, userId, from, to) => {
       const old = store.get(userId, from);
       if (Object.keys(old).length > 0) store.put(tx, userId, to, { ...old, ...store.get(userId, to) });

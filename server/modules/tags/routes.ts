@@ -26,7 +26,6 @@ export function tagRoutes({ db, store }: { db: Database; store: TagStore }): Rou
       method: 'GET',
       path,
       auth: 'user',
-      guests: true,
       params,
       handle: ({ requester, params: { userId: owner, roomId: room } }) => {
         checkOwn(requester, owner);
@@ -37,7 +36,6 @@ export function tagRoutes({ db, store }: { db: Database; store: TagStore }): Rou
       method: 'PUT',
       path: `${path}/:tag`,
       auth: 'user',
-      guests: true,
       params: tagParams,
       body,
       handle: ({ requester, params: { userId: owner, roomId: room, tag }, body: content }) => {
@@ -57,7 +55,6 @@ export function tagRoutes({ db, store }: { db: Database; store: TagStore }): Rou
       method: 'DELETE',
       path: `${path}/:tag`,
       auth: 'user',
-      guests: true,
       params: tagParams,
       handle: ({ requester, params: { userId: owner, roomId: room, tag } }) => {
         checkOwn(requester, owner);

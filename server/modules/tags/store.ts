@@ -15,6 +15,7 @@ export class TagStore {
   readonly #find;
   readonly #listSince;
   readonly #put;
+  readonly #removeUser;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<Row>('SELECT room_id, tags FROM room_tags WHERE user_id = ? AND room_id = ?');
@@ -24,6 +25,7 @@ export class TagStore {
     this.#put = db.prepareWrite(`
       INSERT INTO room_tags (user_id, room_id, tags, position) VALUES (?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET tags = excluded.tags, position = excluded.position`);
+    this.#removeUser = db.prepareWrite('DELETE FROM room_tags WHERE user_id = ?');
   }
 
   /** Empty if there are none. */
@@ -47,5 +49,9 @@ export class TagStore {
   put(tx: WriteTx, userId: UserId, roomId: RoomId, tags: Tags): void {
     this.#put.run(tx, userId, roomId, JSON.stringify(tags), tx.nextPosition());
     tx.touch(`user:${userId}`);
+  }
+
+  removeUser(tx: WriteTx, userId: UserId): void {
+    this.#removeUser.run(tx, userId);
   }
 }

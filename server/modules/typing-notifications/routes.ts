@@ -10,7 +10,6 @@ export function typingRoutes(typing: Typing): Route[] {
       method: 'PUT',
       path: '/_matrix/client/v3/rooms/:roomId/typing/:userId',
       auth: 'user',
-      guests: true,
       params: Type.Object({ roomId, userId }),
       body: Type.Object({ typing: Type.Boolean(), timeout: Type.Optional(durationMs) }),
       handle: ({ requester, params, body }) => {

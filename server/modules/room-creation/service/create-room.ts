@@ -62,7 +62,8 @@ export function createRoomCreation(needs: CreationNeeds): RoomCreation {
     }
     if (hasOthers(invitees, settings.serverName)) {
       if (!invites.reachesOtherServers) throw forbidden('Users of other servers cannot be invited from this one');
-      if (createContent['m.federate'] === false) throw forbidden('The room would not be open to users of other servers');
+      if (createContent['m.federate'] === false)
+        throw forbidden('The room would not be open to users of other servers');
     }
     const unwilling = invitees.find((invitee) => invites.mayInvite?.(by.userId, invitee) === false);
     if (unwilling !== undefined) throw new MatrixError('M_INVITE_BLOCKED', `${unwilling} does not want to be invited`);
@@ -77,7 +78,13 @@ export function createRoomCreation(needs: CreationNeeds): RoomCreation {
     const given = initialStateOf(order);
     checkInvites(by, order, invitees, createContent);
     const alias = order.aliasLocalpart === undefined ? undefined : directory.prepareAlias(by, order.aliasLocalpart);
-    return { version, createContent, alias, invitees, state: stateOf(by, order, { version, preset, invitees, given, alias }) };
+    return {
+      version,
+      createContent,
+      alias,
+      invitees,
+      state: stateOf(by, order, { version, preset, invitees, given, alias }),
+    };
   }
 
   /** Spec: `POST /createRoom`, the order of events, 3 to 7. */
@@ -108,7 +115,8 @@ export function createRoomCreation(needs: CreationNeeds): RoomCreation {
     });
     const named: StateDraft[] = [];
     if (order.name !== undefined) named.push({ type: 'm.room.name', stateKey: '', content: { name: order.name } });
-    if (order.topic !== undefined) named.push({ type: 'm.room.topic', stateKey: '', content: topicContent(order.topic) });
+    if (order.topic !== undefined)
+      named.push({ type: 'm.room.topic', stateKey: '', content: topicContent(order.topic) });
     const isNamed = ({ type, stateKey }: StateDraft): boolean =>
       stateKey === '' && named.some((draft) => draft.type === type);
     const isGiven = ({ type }: StateDraft): boolean => find(type) !== undefined;

@@ -8,10 +8,7 @@ import type { Logger } from '../../../util/log.ts';
 import type { Preset } from './presets.ts';
 
 /** Who makes a room. Every requester is one. */
-export type Actor = Pick<
-  Requester,
-  'userId' | 'isGuest' | 'isAdmin' | 'isSuspended' | 'rateLimited' | 'appserviceId'
->;
+export type Actor = Pick<Requester, 'userId' | 'isGuest' | 'isAdmin' | 'isSuspended' | 'rateLimited' | 'appserviceId'>;
 
 /** What users show of themselves. */
 export interface Profiles {

@@ -45,7 +45,12 @@ export function inviteesOf({ invite = [] }: RoomOrder, creator: UserId): readonl
  */
 export function createContentOf(
   { creationContent = {} }: RoomOrder,
-  { version, preset, creator, invitees }: { version: RoomVersion; preset: Preset; creator: UserId; invitees: readonly UserId[] },
+  {
+    version,
+    preset,
+    creator,
+    invitees,
+  }: { version: RoomVersion; preset: Preset; creator: UserId; invitees: readonly UserId[] },
 ): JsonObject {
   // The server answers for these itself.
   const { creator: _creator, room_version: _version, ...content } = creationContent;

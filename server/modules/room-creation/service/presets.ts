@@ -39,7 +39,8 @@ export function presetState(preset: Preset, { encrypted }: { encrypted: boolean 
     { type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'shared' } },
     { type: 'm.room.guest_access', stateKey: '', content: { guest_access: guestAccess } },
   ];
-  if (encrypted) state.push({ type: 'm.room.encryption', stateKey: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } });
+  if (encrypted)
+    state.push({ type: 'm.room.encryption', stateKey: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } });
   return state;
 }
 

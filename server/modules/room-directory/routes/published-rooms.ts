@@ -37,10 +37,7 @@ export function publishedRoomRoutes({ publication, publicRooms, settings }: Publ
   const query = Type.Object({ server: Type.Optional(serverName) });
 
   /** The other server that is asked for, if it is another. Asking there takes a user of ours. */
-  function otherServer(
-    requester: RequesterOf<'optional'>,
-    server: ServerName | undefined,
-  ): ServerName | undefined {
+  function otherServer(requester: RequesterOf<'optional'>, server: ServerName | undefined): ServerName | undefined {
     const other = server === settings.serverName ? undefined : server;
     if (requester === undefined && (other !== undefined || !settings.publicRoomsWithoutAuth)) {
       throw missingToken('The room directory is shown to users of this server only');

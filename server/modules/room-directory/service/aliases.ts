@@ -1,11 +1,5 @@
 import { forbidden, invalidParam, MatrixError, notFound } from '../../../matrix/errors.ts';
-import {
-  isRoomAlias,
-  localpartOf,
-  type RoomAlias,
-  type RoomId,
-  serverNameOf,
-} from '../../../matrix/identifiers.ts';
+import { isRoomAlias, localpartOf, type RoomAlias, type RoomId, serverNameOf } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { WriteTx } from '../../../storage/types.ts';
 import type { AliasStore } from '../store/aliases.ts';
@@ -143,7 +137,8 @@ export function createAliases(needs: DirectoryNeeds, { store, mayManage }: Alias
     prepare: (by, localpart) => {
       const alias = `#${localpart}:${serverName}`;
       // With a colon in it, the localpart would end before the server's name does.
-      if (localpart.includes(':') || !isRoomAlias(alias)) throw invalidParam('room_alias_name cannot be part of an alias');
+      if (localpart.includes(':') || !isRoomAlias(alias))
+        throw invalidParam('room_alias_name cannot be part of an alias');
       checkUsable(by, alias);
       if (store.find(alias) !== undefined) throw inUse(alias);
       return alias;

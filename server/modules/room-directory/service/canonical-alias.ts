@@ -6,7 +6,10 @@ import type { AliasTarget } from './needs.ts';
 /** The aliases that the content of an m.room.canonical_alias names, whatever they are. */
 export function listNamed(content: JsonObject): JsonValue[] {
   const { alias, alt_aliases: others } = content;
-  return [...(alias === undefined || alias === null || alias === '' ? [] : [alias]), ...(Array.isArray(others) ? others : [])];
+  return [
+    ...(alias === undefined || alias === null || alias === '' ? [] : [alias]),
+    ...(Array.isArray(others) ? others : []),
+  ];
 }
 
 /** As `listNamed`, for content a client wrote. @throws MatrixError M_INVALID_PARAM for what is no alias */

@@ -50,7 +50,10 @@ export function createPublicRooms(
       if (!searchEnabled) return nothing;
       const filter: ListFilter = {
         scope: query.scope ?? 'published',
-        words: foldCase(query.searchTerm ?? '').split(/\s+/u).filter(Boolean).slice(0, MAX_WORDS),
+        words: foldCase(query.searchTerm ?? '')
+          .split(/\s+/u)
+          .filter(Boolean)
+          .slice(0, MAX_WORDS),
         roomTypes: query.roomTypes,
         federatingOnly: query.federatingOnly ?? false,
       };

@@ -45,7 +45,8 @@ export function createPublication(
 
   function checkRules(by: Actor, roomId: RoomId): void {
     const canonical = state.findCurrent(roomId, 'm.room.canonical_alias', '');
-    const named = canonical === undefined ? [] : listNamed(canonical.content).filter((alias) => typeof alias === 'string');
+    const named =
+      canonical === undefined ? [] : listNamed(canonical.content).filter((alias) => typeof alias === 'string');
     if (!isAllowed({ userId: by.userId, roomId, aliases: [...listAliases(roomId), ...named] })) {
       throw forbidden('This server does not let you publish that room');
     }

@@ -1,4 +1,11 @@
-import { isRoomAlias, isRoomId, isUserId, type RoomAlias, type RoomId, type UserId } from '../../../matrix/identifiers.ts';
+import {
+  isRoomAlias,
+  isRoomId,
+  isUserId,
+  type RoomAlias,
+  type RoomId,
+  type UserId,
+} from '../../../matrix/identifiers.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
 
 /** An alias of this server, the room it leads to, and who made it. */

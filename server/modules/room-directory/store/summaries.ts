@@ -109,7 +109,9 @@ export class SummaryStore {
         federates = excluded.federates, search_text = excluded.search_text`);
     this.#setMembers = db.prepareWrite('UPDATE room_summaries SET joined_members = ? WHERE room_id = ?');
     this.#setPublished = db.prepareWrite('UPDATE room_summaries SET published = ? WHERE room_id = ?');
-    this.#insertNetworkRoom = db.prepareWrite('INSERT OR IGNORE INTO network_rooms (instance_id, room_id) VALUES (?, ?)');
+    this.#insertNetworkRoom = db.prepareWrite(
+      'INSERT OR IGNORE INTO network_rooms (instance_id, room_id) VALUES (?, ?)',
+    );
     this.#removeNetworkRoom = db.prepareWrite('DELETE FROM network_rooms WHERE instance_id = ? AND room_id = ?');
     this.#moveNetworkRoom = db.prepareWrite('UPDATE OR REPLACE network_rooms SET room_id = ? WHERE room_id = ?');
     this.#removeRoom = db.prepareWrite('DELETE FROM room_summaries WHERE room_id = ?');

@@ -68,7 +68,9 @@ export function planReplacement(
   if (joinRules !== undefined) {
     copied.unshift({ type: 'm.room.join_rules', stateKey: '', content: joinRulesFor(joinRules, version) });
   }
-  const bans = listBans(roomId, { events, state }).filter((ban) => !creators.some((creator) => creator === ban.stateKey));
+  const bans = listBans(roomId, { events, state }).filter(
+    (ban) => !creators.some((creator) => creator === ban.stateKey),
+  );
   const aliases = splitCanonicalAlias(find(CANONICAL_ALIAS)?.content, directory.listAliases(roomId));
   const oldLevels = find('m.room.power_levels');
   const levels =
@@ -103,11 +105,7 @@ export function planReplacement(
 
 function createContentFor(
   create: PersistedEvent,
-  {
-    roomId,
-    lastEvent,
-    others,
-  }: { roomId: RoomId; lastEvent: PersistedEvent | undefined; others: readonly UserId[] },
+  { roomId, lastEvent, others }: { roomId: RoomId; lastEvent: PersistedEvent | undefined; others: readonly UserId[] },
 ): JsonObject {
   const { type, 'm.federate': federate } = create.content;
   return {

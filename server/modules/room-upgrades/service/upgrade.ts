@@ -33,8 +33,7 @@ export function createUpgrades(needs: UpgradeNeeds): RoomUpgrades {
   const transferUserData = userDataTransfer(needs);
 
   function requireCreate(roomId: RoomId): PersistedEvent {
-    const create =
-      events.findRoom(roomId) === undefined ? undefined : state.findCurrent(roomId, 'm.room.create', '');
+    const create = events.findRoom(roomId) === undefined ? undefined : state.findCurrent(roomId, 'm.room.create', '');
     if (create === undefined) throw notFound('This room is not known here');
     return create;
   }
