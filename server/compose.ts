@@ -35,6 +35,7 @@ import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-t
 import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
 import { threading, migrations as threadMigrations } from './modules/threading/index.ts';
 import { typingNotifications } from './modules/typing-notifications/index.ts';
+import { userDirectory, migrations as userDirectoryMigrations } from './modules/user-directory/index.ts';
 import { createRooms, migrations as roomMigrations, type Rooms } from './rooms/rooms.ts';
 import type { Projection } from './rooms/types.ts';
 import {
@@ -79,6 +80,7 @@ export const allMigrations: readonly MigrationSet[] = [
   guestAccessMigrations,
   directoryMigrations,
   profileMigrations,
+  userDirectoryMigrations,
   presenceMigrations,
 ];
 
@@ -180,6 +182,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     hooks: {
       onRegistered: [
         (tx, { userId, displayName }) => profileService.initialise(tx, userId, displayName ?? localpartOf(userId)),
+        (tx, { userId }) => userDirectoryModule.directory.refresh(tx, userId),
         (tx, registered) => tx.onCommit(() => membership.autoJoin(registered.userId)),
       ],
       onDeactivated: [
@@ -194,6 +197,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
         (tx, userId, { erase }) => {
           if (erase) profileService.erase(tx, userId);
         },
+        (tx, userId) => userDirectoryModule.directory.refresh(tx, userId),
       ],
       onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, { stopping })],
     },
@@ -248,9 +252,26 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     state,
     sender,
     limit: limit(limits.message),
-    onFaceChanged: [(tx, userId) => tx.onCommit(() => presenceModule.presence.faceChanged(userId))],
+    onFaceChanged: [
+      (tx, userId) => tx.onCommit(() => presenceModule.presence.faceChanged(userId)),
+      (tx, userId) => userDirectoryModule.directory.refresh(tx, userId),
+    ],
   });
   const profileService = profilesModule.profiles;
+
+  const userDirectoryModule = userDirectory({
+    db,
+    clock,
+    serverName,
+    settings: config.userDirectory,
+    limit: limit(limits.userDirectory),
+    events,
+    state,
+    members,
+    timeline,
+    users: accountsModule.lookup,
+    profiles: profileService,
+  });
 
   const presenceModule = presence({
     db,
@@ -410,6 +431,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     toDeviceModule,
     encryptionModule,
     profilesModule,
+    userDirectoryModule,
     presenceModule,
     directoryModule,
     creationModule,

@@ -89,12 +89,19 @@ export class StateGroups {
     return found;
   }
 
-  /** Everything, as [type, state key, event number]. */
-  list(group: StateGroupId): [string, string, number][] {
+  /** Everything, but for one type if that is told, as [type, state key, event number]. What is left out is not read. */
+  list(group: StateGroupId, without?: string): [string, string, number][] {
     const found: [string, string, number][] = [];
-    visitRange(this.#source, group, { from: 0, to: Number.POSITIVE_INFINITY }, (key, value) => {
-      found.push([this.#types.nameOf(Math.floor(key / HALF)), this.#keys.nameOf(key % HALF), value]);
-    });
+    const visit = (from: number, to: number): void =>
+      visitRange(this.#source, group, { from, to }, (key, value) => {
+        found.push([this.#types.nameOf(Math.floor(key / HALF)), this.#keys.nameOf(key % HALF), value]);
+      });
+    const left = without === undefined ? undefined : this.#types.find(without);
+    if (left === undefined) visit(0, Number.POSITIVE_INFINITY);
+    else {
+      visit(0, left * HALF);
+      visit((left + 1) * HALF, Number.POSITIVE_INFINITY);
+    }
     return found;
   }
 
@@ -254,9 +261,16 @@ export class StoredState implements RoomState {
   }
 
   *entries(): IterableIterator<readonly [StateKey, EventId]> {
-    const found = this.#groups.list(this.group);
+    yield* this.#name(this.#groups.list(this.group));
+  }
+
+  *entriesWithout(type: string): IterableIterator<readonly [StateKey, EventId]> {
+    yield* this.#name(this.#groups.list(this.group, type));
+  }
+
+  #name(found: readonly (readonly [string, string, number])[]): (readonly [StateKey, EventId])[] {
     const ids = this.#events.listEventIds(found.map(([, , nid]) => nid));
-    yield* zip(
+    return zip(
       found.map(([type, stateKey]) => stateKeyOf(type, stateKey)),
       ids,
     );

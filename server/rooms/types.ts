@@ -47,6 +47,8 @@ export interface RoomState {
   /** All of one type, as [state key, event]. */
   listType(type: string): readonly (readonly [string, EventId])[];
   entries(): IterableIterator<readonly [StateKey, EventId]>;
+  /** All but those of one type, which are not read: a room's members are most of its state. */
+  entriesWithout(type: string): IterableIterator<readonly [StateKey, EventId]>;
   readonly size: number;
 }
 

@@ -3,18 +3,13 @@ import type { EventId, UserId } from '../matrix/identifiers.ts';
 import type { PersistedEvent, RoomState } from '../rooms/types.ts';
 import type { EventMatcher } from './filter-match.ts';
 
-/** A state that may be able to list itself without one of its types, at the cost of what it lists. */
-export interface ListedState extends RoomState {
-  entriesWithout?(type: string): IterableIterator<readonly [StateKey, EventId]>;
-}
-
 export interface StateRequest {
   /** The differences from what the client holds to `end`; undefined if it is to be given everything. */
   readonly differences: readonly (readonly [StateKey, EventId | undefined, EventId | undefined])[] | undefined;
   /** The state before the first event of the timeline. */
   readonly start: RoomState;
   /** The state after its last event. */
-  readonly end: ListedState;
+  readonly end: RoomState;
   readonly timeline: readonly PersistedEvent[];
   /** The client takes its state from this section alone, and none from the timeline. */
   readonly stateAfter: boolean;
@@ -31,7 +26,6 @@ export interface LazyRequest {
 }
 
 const MEMBER = 'm.room.member';
-const MEMBER_PREFIX = `${MEMBER}\0`;
 
 /**
  * Which state events to send beside a timeline, so that a client that applies first them and then the timeline holds
@@ -57,10 +51,8 @@ export function selectState(request: StateRequest): EventId[] {
 
   if (differences === undefined) {
     // Who loads members lazily should not have all of them gone through.
-    const entries = lazy === undefined ? end.entries() : (end.entriesWithout?.(MEMBER) ?? end.entries());
-    for (const [key, eventId] of entries) {
-      if (lazy === undefined || !key.startsWith(MEMBER_PREFIX)) choose(key, undefined, eventId);
-    }
+    const entries = lazy === undefined ? end.entries() : end.entriesWithout(MEMBER);
+    for (const [key, eventId] of entries) choose(key, undefined, eventId);
   } else {
     // A key that is gone cannot be told of; the next state event of that key will.
     for (const [key, from, to] of differences) if (to !== undefined) choose(key, from, to);

@@ -19,7 +19,7 @@ export function readMarkers(needs: ReadMarkerNeeds & { readonly setReceipt: SetR
     name: 'read-markers',
     setFullyRead: (roomId, userId, eventId) => markers.set(roomId, userId, eventId),
     removeOfUser: (tx, userId) => store.removeUser(tx, userId),
-    routes: readMarkerRoutes({ markers, setReceipt: needs.setReceipt }),
+    routes: readMarkerRoutes({ db: needs.db, markers, setReceipt: needs.setReceipt }),
     sync: [readMarkerContribution(store)],
   };
 }

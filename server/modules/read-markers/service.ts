@@ -17,11 +17,14 @@ export interface ReadMarkers {
    * @throws MatrixError M_FORBIDDEN (not in the room), M_NOT_FOUND (no such event there)
    */
   set(roomId: RoomId, userId: UserId, eventId: EventId): void;
+  /** The event a user's marker is on. */
+  find(roomId: RoomId, userId: UserId): EventId | undefined;
 }
 
 export function readMarkerService(needs: ReadMarkerNeeds & { store: ReadMarkerStore }): ReadMarkers {
   const { db, events, rooms, visibility, store } = needs;
   return {
+    find: (roomId, userId) => store.find(userId, roomId)?.eventId,
     set: (roomId, userId, eventId) => {
       if (!rooms.isJoined(roomId, userId)) throw forbidden('You are not in this room');
       const event = events.findEvent(eventId);

@@ -1,5 +1,5 @@
 import { isUserId, localpartOf, type RoomId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
-import type { Database, StreamPosition, WriteTx } from '../../storage/types.ts';
+import type { Database, ReadStatement, StreamPosition, WriteTx } from '../../storage/types.ts';
 import { fold, type Term, wordsOf } from './service/text.ts';
 
 /** What a user shows of themselves; empty text for nothing. */
@@ -39,6 +39,11 @@ interface FaceRow {
   folded_name: string;
   local: number;
   visible: number;
+}
+
+interface Searches {
+  readonly all: ReadStatement<FaceRow>;
+  readonly visible: ReadStatement<FaceRow>;
 }
 
 /** The most matches that are ranked; of a term that finds more than this, the rest is passed over. */
@@ -125,15 +130,15 @@ export class DirectoryStore {
     const search = (source: string, all: boolean): string => `
       SELECT user_id, face.display_name, avatar_url, folded_name, local, ${all ? VISIBLE : '1'} AS visible
       FROM ${source} AND listed = 1 AND local >= ? AND ${all ? 'face.face_nid <> ?' : VISIBLE} LIMIT ${RANKED}`;
-    const searches = (source: string): Record<'all' | 'visible', ReturnType<typeof db.prepareRead<FaceRow>>> => ({
-      all: db.prepareRead<FaceRow>(search(source, true)),
-      visible: db.prepareRead<FaceRow>(search(source, false)),
+    const searches = (source: string): Searches => ({
+      all: db.prepareRead(search(source, true)),
+      visible: db.prepareRead(search(source, false)),
     });
     this.#searches = {
       userIds: searches('user_directory_faces AS face WHERE user_id >= ? AND user_id < ?'),
       name: searches('user_directory_faces AS face WHERE folded_name = ?'),
       words: searches(
-        'user_directory_words AS words JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE words MATCH ?',
+        'user_directory_words AS words JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE user_directory_words MATCH ?',
       ),
     };
   }
@@ -141,17 +146,16 @@ export class DirectoryStore {
   /** The faces a term matches, those it names exactly among them, in no order; one may come twice. */
   search(term: Term, { searcher, all, localOnly }: Scope): FoundFace[] {
     const self = this.#findLocal.find(searcher)?.face_nid ?? 0;
-    const run = (of: keyof typeof this.#searches, ...by: string[]): FaceRow[] => {
-      const statements = this.#searches[of];
+    const run = (statements: Searches, ...by: string[]): FaceRow[] => {
       return all
         ? statements.all.list(self, self, ...by, Number(localOnly), self)
         : statements.visible.list(...by, Number(localOnly), self, self);
     };
     const match = term.phrases.map((phrase) => `"${phrase}"*`).join(' ');
     return [
-      ...run('userIds', ...term.userIds),
-      ...run('name', term.text),
-      ...(match === '' ? [] : run('words', match)),
+      ...run(this.#searches.userIds, ...term.userIds),
+      ...run(this.#searches.name, term.text),
+      ...(match === '' ? [] : run(this.#searches.words, match)),
     ].flatMap((row) => {
       const { user_id: userId } = row;
       if (!isUserId(userId)) return [];

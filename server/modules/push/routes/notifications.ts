@@ -3,7 +3,7 @@ import { route, type Route } from '../../../http/route.ts';
 import { invalidParam } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
-import type { EventReader, Visibility } from '../../../rooms/types.ts';
+import type { EventReader, PersistedEvent, Visibility } from '../../../rooms/types.ts';
 import type { ClientEventFormatter } from '../../../sync/client-event.ts';
 import type { UnreadStore } from '../store/unread.ts';
 
@@ -47,10 +47,17 @@ export function notificationRoutes({
         const page = listed.slice(0, limit);
         const known = events.listEvents(page.map(({ eventId }) => eventId));
         const ignored = ignoredUsers(userId);
-        const visible = visibility.filterVisible(
-          userId,
-          known.filter(({ sender }) => !ignored.has(sender)),
-        );
+        const wanted = known.filter(({ sender }) => !ignored.has(sender));
+        // An invite is no part of the history one may read, but it was meant for them.
+        const isInvite = ({ type, stateKey }: PersistedEvent): boolean =>
+          type === 'm.room.member' && stateKey === userId;
+        const visible = [
+          ...visibility.filterVisible(
+            userId,
+            wanted.filter((event) => !isInvite(event)),
+          ),
+          ...wanted.filter(isInvite),
+        ];
         const shown = formatter.format(visible, requester, { format: 'sync', bundle: true });
         const byId = new Map(visible.map((event, i) => [event.eventId, { event, json: shown[i] ?? {} }]));
         const notifications: JsonObject[] = [];

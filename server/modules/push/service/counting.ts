@@ -108,7 +108,8 @@ export class UnreadCounting implements Projection {
 
   /** What is sent here stands behind all that is known of the room. Elsewhere it may have been sent before they joined. */
   #maySee(userId: UserId, event: PersistedEvent): boolean {
-    return this.#isLocal(event.sender) || this.#needs.visibility.canSee(userId, event);
+    const isOwnMembership = event.type === 'm.room.member' && event.stateKey === userId;
+    return isOwnMembership || this.#isLocal(event.sender) || this.#needs.visibility.canSee(userId, event);
   }
 
   /** Whoever says something has read what was said before, in the same thread. State is often set without looking. */

@@ -1,6 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { splitStateKey } from '../../../matrix/events/event.ts';
-import { type EventId, isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
+import {
+  type EventId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type {
   EventReader,
@@ -11,17 +18,30 @@ import type {
   StateReader,
   Timeline,
 } from '../../../rooms/types.ts';
-import { type Database, type Follower, STREAM_START, type StreamPosition, type WriteTx } from '../../../storage/types.ts';
+import {
+  type Database,
+  type Follower,
+  STREAM_START,
+  type StreamPosition,
+  type WriteTx,
+} from '../../../storage/types.ts';
 import type { DirectoryStore, Face } from '../store.ts';
 import type { Progress } from './progress.ts';
 
-/** What the directory needs to know of users of this server. */
+/** A user of this server. */
+interface LocalUser {
+  readonly userId: UserId;
+  readonly deactivated: boolean;
+  readonly locked: boolean;
+  /** The word of an administrator for what is no person. */
+  readonly userType: string | undefined;
+  /** The application service that made it. */
+  readonly appserviceId: string | undefined;
+}
+
 export interface LocalUsers {
-  /** All there ever were. */
-  list(): readonly UserId[];
-  /** Whether others may find them at all: not those who left for good, nor programs. */
-  isListed(userId: UserId): boolean;
-  isLocked(userId: UserId): boolean;
+  list(): readonly LocalUser[];
+  find(userId: UserId): LocalUser | undefined;
 }
 
 export interface LocalProfiles {
@@ -51,13 +71,19 @@ const KEPT_LENGTH = 1_000;
 
 const NO_FACE: Face = { displayName: '', avatarUrl: '' };
 
+/** Those who left for good cannot be found, nor can users who are no persons to write to. */
+function isListed({ deactivated, userType, appserviceId }: LocalUser): boolean {
+  return !deactivated && userType !== 'support' && appserviceId === undefined;
+}
+
 /** Brings what is known of one user of this server up to date: their profile, and whether they can be found. */
 export function refreshLocal(
   { store, users, profiles }: Pick<IndexingNeeds, 'store' | 'users' | 'profiles'>,
   tx: WriteTx,
   userId: UserId,
 ): number {
-  const listed = users.isListed(userId);
+  const user = users.find(userId);
+  const listed = user !== undefined && isListed(user);
   const { displayName, avatarUrl } = (listed ? profiles.find(userId) : undefined) ?? {};
   return store.putLocalFace(tx, userId, faceOf(displayName, avatarUrl), listed);
 }
@@ -72,7 +98,12 @@ export function directoryFollower(needs: IndexingNeeds): Follower {
   function memberStep(roomNid: number, userId: UserId, eventId: EventId | undefined): Step {
     return (tx) => {
       const content = eventId === undefined ? undefined : events.findEvent(eventId)?.content;
-      store.setMember(tx, roomNid, userId, content?.['membership'] === 'join' ? faceIn(tx, userId, content) : undefined);
+      store.setMember(
+        tx,
+        roomNid,
+        userId,
+        content?.['membership'] === 'join' ? faceIn(tx, userId, content) : undefined,
+      );
     };
   }
 
@@ -137,7 +168,7 @@ export function directoryFollower(needs: IndexingNeeds): Follower {
     const isRebuild = store.isRebuildDue(now);
     if (isRebuild) {
       yield (tx) => store.clear(tx);
-      for (const userId of users.list()) yield (tx) => refreshLocal(needs, tx, userId);
+      for (const { userId } of users.list()) yield (tx) => refreshLocal(needs, tx, userId);
     }
     for (const roomId of timeline.listActiveRooms(isRebuild ? STREAM_START : since, now)) {
       const known = store.findRoom(roomId);
@@ -158,16 +189,12 @@ export function directoryFollower(needs: IndexingNeeds): Follower {
     name: 'user-directory',
     follow: async (since, now, stopping) => {
       const work = steps(since, now);
-      // Steps are made one at a time, each after the one before was written: they read what that left.
       let step = work.next();
       while (step.done !== true) {
         if (stopping.aborted) return undefined;
-        db.write((tx) => {
-          for (let n = 0; n < STEPS_AT_ONCE && step.done !== true; n++) {
-            step.value(tx);
-            step = work.next();
-          }
-        });
+        const first = step.value;
+        step = db.write((tx) => takeSteps(tx, first, work));
+        // A search may use what is written before it is on disk: its reply waits for that.
         if (step.done === true) progress.reach(now);
         await db.committed();
         if (step.done !== true) await nextTurn();
@@ -176,6 +203,17 @@ export function directoryFollower(needs: IndexingNeeds): Follower {
       return undefined;
     },
   };
+}
+
+/** Takes some steps and gives the next. Each is asked for only after the one before was taken: they read what that left. */
+function takeSteps(tx: WriteTx, first: Step, work: Generator<Step>): IteratorResult<Step, unknown> {
+  first(tx);
+  let next = work.next();
+  for (let n = 1; n < STEPS_AT_ONCE && next.done !== true; n++) {
+    next.value(tx);
+    next = work.next();
+  }
+  return next;
 }
 
 /** What decides who is shown to whom. */
@@ -203,7 +241,8 @@ function remoteMember({ type, stateKey }: PersistedEvent, serverName: ServerName
 }
 
 function shownIn({ displayname, avatar_url: avatarUrl }: JsonObject): Face {
-  const text = (value: unknown): string => (typeof value === 'string' ? value.slice(0, KEPT_LENGTH).toWellFormed() : '');
+  const text = (value: unknown): string =>
+    typeof value === 'string' ? value.slice(0, KEPT_LENGTH).toWellFormed() : '';
   return faceOf(text(displayname), text(avatarUrl));
 }
 

@@ -18,7 +18,7 @@ export class Progress {
 
   reach(position: StreamPosition): void {
     this.#reached = Math.max(this.#reached, position);
-    for (const { goal, end } of [...this.#waiting]) if (goal <= this.#reached) end();
+    for (const { goal, end } of this.#waiting) if (goal <= this.#reached) end();
   }
 
   /** Resolves when everything up to a position was followed, after `longestMs` milliseconds at the latest. */

@@ -21,7 +21,7 @@ export interface SearchNeeds {
   readonly db: Pick<Database, 'position'>;
   readonly store: DirectoryStore;
   readonly progress: Progress;
-  readonly users: Pick<LocalUsers, 'isLocked'>;
+  readonly users: Pick<LocalUsers, 'find'>;
   readonly limit: RateLimit;
   readonly settings: UserDirectorySettings;
 }
@@ -61,7 +61,7 @@ const LONGEST_WAIT_MS = 500;
 /** Searches the directory (spec: "User directory"). Throws M_LIMIT_EXCEEDED. */
 export function createSearch({ db, store, progress, users, limit: rate, settings }: SearchNeeds): Search {
   function isShown({ userId, isLocal }: FoundFace): boolean {
-    return settings.showLockedUsers || !isLocal || !users.isLocked(userId);
+    return settings.showLockedUsers || !isLocal || users.find(userId)?.locked !== true;
   }
 
   function compare(a: Ranked, b: Ranked): number {
