@@ -291,7 +291,6 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     events,
     state,
     members,
-    visibility,
     sender,
   });
   const { aliases, publication } = directoryModule;

@@ -85,6 +85,7 @@ test('messages count for everybody but their sender, mentions as highlights, unt
 test('a count comes with the event that changes it, and with what reads it', async () => {
   await using server = await TestServer.start();
   const { ann, bob, room } = await kitchen(server);
+  const laptop = await server.login('ann');
   let since = (await ann.sync()).next_batch;
   const wake = async (act: () => Promise<unknown>): Promise<Json> => {
     const waiting = ann.sync({ since, timeout: 20_000, filter: COUNTS_AND_EVENTS });
@@ -102,7 +103,6 @@ test('a count comes with the event that changes it, and with what reads it', asy
   assert.deepEqual(counts(news.unread_notifications), [1, 0]);
 
   // Receipts are filtered away here, so it is the count alone that wakes; on a device other than the reading one.
-  const laptop = await server.login('ann');
   const after = await wake(() => read(laptop, room, message, { type: 'm.read.private' }));
   assert.deepEqual(counts(after.unread_notifications), [0, 0]);
   assert.deepEqual(after.timeline.events, []);

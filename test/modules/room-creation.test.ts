@@ -115,14 +115,13 @@ test('in a trusted chat of version 12 the invited are creators too, beside those
   const creatorsOf = async (order: Json): Promise<Json> =>
     (await stateOf(ann, await ann.createRoom(order), 'm.room.create')).additional_creators;
   const named = { room_version: '12', creation_content: { additional_creators: [carl, bob.userId, ann.userId] } };
-  assert.deepEqual(
-    await creatorsOf({ room_version: '12', preset: 'trusted_private_chat', invite: [bob.userId] }),
-    [bob.userId],
-  );
-  assert.deepEqual(
-    await creatorsOf({ ...named, preset: 'trusted_private_chat', invite: [bob.userId] }),
-    [carl, bob.userId],
-  );
+  assert.deepEqual(await creatorsOf({ room_version: '12', preset: 'trusted_private_chat', invite: [bob.userId] }), [
+    bob.userId,
+  ]);
+  assert.deepEqual(await creatorsOf({ ...named, preset: 'trusted_private_chat', invite: [bob.userId] }), [
+    carl,
+    bob.userId,
+  ]);
   assert.deepEqual(await creatorsOf({ ...named, preset: 'private_chat', invite: [bob.userId] }), [carl, bob.userId]);
   assert.equal(await creatorsOf({ room_version: '12', preset: 'private_chat', invite: [bob.userId] }), undefined);
   const wrong = { room_version: '12', creation_content: { additional_creators: ['carl'] } };
@@ -209,7 +208,11 @@ test('a room whose state cannot be is not made at all', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
   const powerless = { power_level_content_override: { users: { '@bob:hearth.test': 100 } } };
-  expectError(await create(ann, { room_version: '11', room_alias_name: 'kitchen', name: 'x', ...powerless }), 400, 'M_INVALID_ROOM_STATE');
+  expectError(
+    await create(ann, { room_version: '11', room_alias_name: 'kitchen', name: 'x', ...powerless }),
+    400,
+    'M_INVALID_ROOM_STATE',
+  );
   expectError(await ann.get(aliasPath('#kitchen:hearth.test')), 404, 'M_NOT_FOUND');
   // Creators of version 12 must not be listed.
   const listed = { room_version: '12', power_level_content_override: { users: { [ann.userId]: 100 } } };
@@ -265,11 +268,18 @@ test('invites that will be refused are refused before there is a room', async ()
   const ann = await server.register('ann');
   const bob = await server.register('bob');
   expectError(await create(ann, { invite: [bob.userId] }), 403, 'M_FORBIDDEN');
-  await server.restart({ block_non_admin_invites: false, rc_invites: { per_issuer: { per_second: 0.001, burst_count: 2 } } });
+  await server.restart({
+    block_non_admin_invites: false,
+    rc_invites: { per_issuer: { per_second: 0.001, burst_count: 2 } },
+  });
   expectError(await create(ann, { invite: [ann.userId] }), 403, 'M_FORBIDDEN');
   expectError(await create(ann, { invite: ['@eve:elsewhere.test'] }), 403, 'M_FORBIDDEN');
   expectError(await create(ann, { invite: ['bob'] }), 400, 'M_BAD_JSON');
-  expectError(await create(ann, { invite: ['@b:hearth.test', '@c:hearth.test', '@d:hearth.test'] }), 429, 'M_LIMIT_EXCEEDED');
+  expectError(
+    await create(ann, { invite: ['@b:hearth.test', '@c:hearth.test', '@d:hearth.test'] }),
+    429,
+    'M_LIMIT_EXCEEDED',
+  );
   const byMail = { medium: 'email', address: 'bob@example.com', id_server: 'id.example.com', id_access_token: 'x' };
   expectError(await create(ann, { invite_3pid: [byMail] }), 403, 'M_THREEPID_DENIED');
   assert.deepEqual(await joinedRooms(ann), []);
@@ -280,7 +290,9 @@ test('the creator comes with name and avatar', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
   expectOk(await ann.put(`/_matrix/client/v3/profile/${ann.userId}/displayname`, { displayname: 'Ann of Hearth' }));
-  expectOk(await ann.put(`/_matrix/client/v3/profile/${ann.userId}/avatar_url`, { avatar_url: 'mxc://hearth.test/ann' }));
+  expectOk(
+    await ann.put(`/_matrix/client/v3/profile/${ann.userId}/avatar_url`, { avatar_url: 'mxc://hearth.test/ann' }),
+  );
   const roomId = await ann.createRoom();
   assert.deepEqual(await stateOf(ann, roomId, 'm.room.member', ann.userId), {
     membership: 'join',
@@ -359,7 +371,9 @@ test('a malformed order is refused as such', async () => {
 });
 
 test('new users find the room made for everybody', async () => {
-  await using server = await TestServer.start({ config: { auto_join_rooms: ['#home:hearth.test'], autocreate_auto_join_rooms_federated: false } });
+  await using server = await TestServer.start({
+    config: { auto_join_rooms: ['#home:hearth.test'], autocreate_auto_join_rooms_federated: false },
+  });
   const ann = await server.register('ann');
   let since: string | undefined;
   let joined: string[] = [];

@@ -32,7 +32,11 @@ test('an alias leads everybody to its room, whatever letters it is made of', asy
     assert.deepEqual(found, { room_id: roomId, servers: ['hearth.test'] });
   }
   assert.equal(await bob.join('#☕:hearth.test'), roomId);
-  assert.deepEqual((await aliasesOf(bob, roomId)).sort(), ['#a/b?c%d:hearth.test', '#kitchen:hearth.test', '#☕:hearth.test']);
+  assert.deepEqual((await aliasesOf(bob, roomId)).sort(), [
+    '#a/b?c%d:hearth.test',
+    '#kitchen:hearth.test',
+    '#☕:hearth.test',
+  ]);
   expectError(await look(ann, '#pantry:hearth.test'), 404, 'M_NOT_FOUND');
 });
 
@@ -52,7 +56,14 @@ test('what is no alias, or none of this server, cannot be given', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
   const roomId = await ann.createRoom();
-  for (const alias of ['#kitchen:elsewhere.test', '#with space:hearth.test', '#tab\t:hearth.test', 'kitchen', '#:hearth.test', `#${'x'.repeat(250)}:hearth.test`]) {
+  for (const alias of [
+    '#kitchen:elsewhere.test',
+    '#with space:hearth.test',
+    '#tab\t:hearth.test',
+    'kitchen',
+    '#:hearth.test',
+    `#${'x'.repeat(250)}:hearth.test`,
+  ]) {
     expectError(await give(ann, alias, roomId), 400, 'M_INVALID_PARAM');
   }
   expectError(await ann.put(path('#kitchen:hearth.test'), {}), 400, 'M_BAD_JSON');
@@ -134,9 +145,19 @@ test('with a deleted alias goes its mention in the room, if whoever deletes it m
   await bob.join(roomId);
   const aliases = ['#a:hearth.test', '#b:hearth.test', '#c:hearth.test'];
   for (const alias of aliases) expectOk(await give(bob, alias, roomId));
-  expectOk(await setCanonical(ann, roomId, { alias: '#a:hearth.test', alt_aliases: ['#b:hearth.test', '#c:hearth.test'], note: 1 }));
+  expectOk(
+    await setCanonical(ann, roomId, {
+      alias: '#a:hearth.test',
+      alt_aliases: ['#b:hearth.test', '#c:hearth.test'],
+      note: 1,
+    }),
+  );
   expectOk(await ann.delete(path('#b:hearth.test')));
-  assert.deepEqual(await canonicalOf(ann, roomId), { alias: '#a:hearth.test', alt_aliases: ['#c:hearth.test'], note: 1 });
+  assert.deepEqual(await canonicalOf(ann, roomId), {
+    alias: '#a:hearth.test',
+    alt_aliases: ['#c:hearth.test'],
+    note: 1,
+  });
   expectOk(await ann.delete(path('#a:hearth.test')));
   assert.deepEqual(await canonicalOf(ann, roomId), { alt_aliases: ['#c:hearth.test'], note: 1 });
   // Bob may not change the state, but the alias is his.

@@ -169,7 +169,10 @@ test('pages go through the directory once, the largest rooms first, and back aga
     since = page.next_batch;
   } while (since !== undefined);
   const idsIn = (page: Json): string[] => page.chunk.map((room: Json) => room.room_id);
-  assert.deepEqual(pages.map((page) => page.chunk.length), [3, 3, 1]);
+  assert.deepEqual(
+    pages.map((page) => page.chunk.length),
+    [3, 3, 1],
+  );
   assert.deepEqual(pages.flatMap(idsIn), all);
   assert.ok(pages.every((page) => page.total_room_count_estimate === 7));
   assert.equal(pages[0].prev_batch, undefined);
@@ -190,7 +193,9 @@ test('pages go through the directory once, the largest rooms first, and back aga
 test('a search looks at names, topics and aliases, whatever the case', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
-  const kitchen = await ann.createRoom(published({ name: 'Große Küche', topic: 'Soup & Stew', room_alias_name: 'cooking' }));
+  const kitchen = await ann.createRoom(
+    published({ name: 'Große Küche', topic: 'Soup & Stew', room_alias_name: 'cooking' }),
+  );
   const cellar = await ann.createRoom(published({ name: 'Cellar', topic: 'Wine 100%' }));
   const find = (term: string): Promise<string[]> => idsOf(ann, { filter: { generic_search_term: term } });
   assert.deepEqual(await find('KÜCHE'), [kitchen]);

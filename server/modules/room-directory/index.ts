@@ -50,14 +50,18 @@ export function roomDirectory(needs: DirectoryNeeds): RoomDirectory {
     store: aliasStore,
     mayManage: (by, roomId) => publication.mayManage(by, roomId),
   });
+  const summaries: RoomSummaries = { find: (roomId) => summaryStore.find(roomId) };
   const publicRooms = createPublicRooms(settings, summaryStore, remote);
   return {
     name: 'room-directory',
     aliases,
     publication,
     publicRooms,
-    summaries: { find: (roomId) => summaryStore.find(roomId) },
-    routes: [...aliasRoutes(aliases, needs), ...publishedRoomRoutes({ publication, publicRooms, settings })],
+    summaries,
+    routes: [
+      ...aliasRoutes({ aliases, members, summaries }),
+      ...publishedRoomRoutes({ publication, publicRooms, settings }),
+    ],
     projections: [summaryProjection({ state, members, store: summaryStore })],
     move: (tx, from, to) => {
       aliasStore.move(tx, from, to);

@@ -4,9 +4,14 @@ import { emptyObject, roomAlias, roomId } from '../../../http/schemas.ts';
 import { forbidden, notFound } from '../../../matrix/errors.ts';
 import type { Aliases } from '../service/aliases.ts';
 import type { DirectoryNeeds } from '../service/needs.ts';
+import type { RoomSummaries } from '../service/summaries.ts';
 
 /** Spec: "Room aliases". */
-export function aliasRoutes(aliases: Aliases, { visibility }: Pick<DirectoryNeeds, 'visibility'>): Route[] {
+export function aliasRoutes({
+  aliases,
+  members,
+  summaries,
+}: Pick<DirectoryNeeds, 'members'> & { readonly aliases: Aliases; readonly summaries: RoomSummaries }): Route[] {
   const path = '/_matrix/client/v3/directory/room/:roomAlias';
   const params = Type.Object({ roomAlias });
   return [
@@ -55,8 +60,8 @@ export function aliasRoutes(aliases: Aliases, { visibility }: Pick<DirectoryNeed
       auth: 'user',
       params: Type.Object({ roomId }),
       handle: ({ requester, params: { roomId: room } }) => {
-        const access = visibility.accessOf(requester.userId, room)?.kind;
-        if (access !== 'joined' && access !== 'peek') throw forbidden('You are not in this room');
+        const mayRead = members.isJoined(room, requester.userId) || summaries.find(room)?.worldReadable === true;
+        if (!mayRead) throw forbidden('You are not in this room');
         return { aliases: aliases.list(room) };
       },
     }),

@@ -2,7 +2,7 @@ import type { Requester } from '../../../http/route.ts';
 import { MatrixError } from '../../../matrix/errors.ts';
 import type { RoomAlias, RoomId, ServerName } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
-import type { EventReader, EventSender, MembershipReader, StateReader, Visibility } from '../../../rooms/types.ts';
+import type { EventReader, EventSender, MembershipReader, StateReader } from '../../../rooms/types.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { Logger } from '../../../util/log.ts';
 import type { DirectoryRule } from './rules.ts';
@@ -51,7 +51,6 @@ export interface DirectoryNeeds {
   readonly events: Pick<EventReader, 'findRoom'>;
   readonly state: Pick<StateReader, 'findCurrent'>;
   readonly members: Pick<MembershipReader, 'isJoined' | 'countMembers' | 'listServers'>;
-  readonly visibility: Pick<Visibility, 'accessOf'>;
   readonly sender: Pick<EventSender, 'send'>;
   readonly remote?: RemoteDirectories;
   readonly reservations?: AliasReservations;
