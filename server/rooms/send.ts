@@ -1,4 +1,4 @@
-import { canonicalJson } from '../matrix/canonical-json.ts';
+import { canonicalJson, checkCanonical } from '../matrix/canonical-json.ts';
 import { badJson, forbidden, notFound } from '../matrix/errors.ts';
 import { buildEvent, type EventReference } from '../matrix/events/build.ts';
 import type { RoomEvent } from '../matrix/events/event.ts';
@@ -122,6 +122,8 @@ export class Sender implements EventSender {
     if (draft.type !== 'm.room.member' && !members.isJoined(head.roomId, draft.sender)) return undefined;
     const holder = gatherer.findIn(head.current, draft.type, draft.stateKey);
     if (holder?.sender !== draft.sender) return undefined;
+    // What has no canonical form is refused, with the reason, when the event is built.
+    if (checkCanonical(draft.content, { strict: false }) !== undefined) return undefined;
     const write = (content: JsonObject): string => canonicalJson(content, { strict: false });
     return write(holder.content) === write(draft.content) ? holder : undefined;
   }

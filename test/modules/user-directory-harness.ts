@@ -108,7 +108,13 @@ export class DirectoryHouse implements Address {
     return roomId;
   }
 
-  setState({ userId }: TestClient, roomId: RoomId, type: string, content: JsonObject, stateKey = ''): Promise<PersistedEvent> {
+  setState(
+    { userId }: TestClient,
+    roomId: RoomId,
+    type: string,
+    content: JsonObject,
+    stateKey = '',
+  ): Promise<PersistedEvent> {
     return this.rooms.sender.send({ roomId, type, content, stateKey, sender: user(userId) });
   }
 

@@ -25,9 +25,17 @@ const BODIES: readonly string[] = [
   '{"__proto__":{"admin":true},"constructor":{"prototype":{}}}',
   '\u0000',
   '{"n":1e999,"m":-0.0,"k":12345678901234567890}',
+  JSON.stringify(nested(200)),
   DEEP,
   DEEP_OBJECT,
 ];
+
+/** Deeper than canonical JSON goes, yet not too deep for a body. */
+function nested(depth: number): Json {
+  let value: Json = 1;
+  for (let n = 0; n < depth; n += 1) value = { a: value };
+  return value;
+}
 
 /** Values put in the place of each key a body may have. */
 const VALUES: readonly Json[] = [
@@ -47,6 +55,7 @@ const VALUES: readonly Json[] = [
   {},
   { '': '' },
   { a: { b: [null, { c: '\u0000' }] } },
+  nested(200),
   ['@alice:hearth.test', '!', '$', '#'],
 ];
 
@@ -97,6 +106,8 @@ interface World {
   readonly victim: string;
   mallory: TestClient;
   count: number;
+  /** What was wrong with answers: all of it, as one mistake tends to show in many places. */
+  readonly faults: string[];
 }
 
 /** Something plausible for each kind of path parameter: malformed in one place, right in all others. */
@@ -137,13 +148,13 @@ async function send(world: World, method: string, path: string, body?: string): 
     signal: AbortSignal.timeout(20_000),
   });
   const text = await response.text();
-  assert.ok(response.status < 500, `${shown}: ${response.status} ${text}`);
-  assert.ok(!text.includes(SECRET), `${shown}: tells the secret`);
+  if (response.status >= 500) world.faults.push(`${shown}: ${response.status} ${text.slice(0, 200)}`);
+  if (text.includes(SECRET)) world.faults.push(`${shown}: tells the secret`);
   if (response.status >= 400 && (response.headers.get('content-type') ?? '').startsWith('application/json')) {
     const errcode: Json = JSON.parse(text).errcode;
     // A dialogue of interactive authentication has no errcode until something went wrong in it.
     if (response.status !== 401 || errcode !== undefined) {
-      assert.match(String(errcode), /^(M|ORG)_[A-Z_]+$/, `${shown}: ${text}`);
+      if (!/^(M|ORG)_[A-Z_]+$/.test(String(errcode))) world.faults.push(`${shown}: ${text.slice(0, 200)}`);
     }
     if (errcode === 'M_UNKNOWN_TOKEN') world.mallory = await world.server.login('mallory');
   }
@@ -201,7 +212,7 @@ async function buildWorld(server: TestServer): Promise<World> {
   expectOk(await alice.put('/_matrix/client/v3/sendToDevice/org.example.whisper/1', toDevice));
   const roomId = await mallory.createRoom({ preset: 'public_chat' });
   await alice.join(roomId);
-  return { server, roomId, secretRoomId, secretEventId, victim: alice.userId, mallory, count: 0 };
+  return { server, roomId, secretRoomId, secretEventId, victim: alice.userId, mallory, count: 0, faults: [] };
 }
 
 test('no malformed request brings the server down or tells anybody else’s secrets', async () => {
@@ -210,6 +221,7 @@ test('no malformed request brings the server down or tells anybody else’s secr
   await using server = await TestServer.start();
   const world = await buildWorld(server);
   for (const route of routes) await attack(world, route);
+  assert.deepEqual(world.faults, []);
   assert.ok(world.count > 5_000, `only ${world.count} requests were sent`);
 
   // It is still there, and the room that was attacked too.
@@ -237,4 +249,5 @@ test('a stranger asking for everything in a private room gets none of it', async
       );
     }
   }
+  assert.deepEqual(world.faults, []);
 });

@@ -51,7 +51,7 @@ const RANKED = 1_000;
 
 /** Shown by an open room, or by one that the searcher is in too (which shows nobody themselves). */
 const VISIBLE = `EXISTS (
-  SELECT 1 FROM user_directory_members AS stay JOIN user_directory_rooms AS room USING (room_nid)
+  SELECT 1 FROM user_directory_members AS stay CROSS JOIN user_directory_rooms AS room USING (room_nid)
   WHERE stay.face_nid = face.face_nid AND (room.open = 1 OR (face.face_nid <> ? AND EXISTS (
     SELECT 1 FROM user_directory_members AS own WHERE own.face_nid = ? AND own.room_nid = stay.room_nid))))`;
 
@@ -107,8 +107,9 @@ export class DirectoryStore {
     this.#listFaces = db.prepareRead<{ face_nid: number }>(
       'SELECT face_nid FROM user_directory_members WHERE room_nid = ?',
     );
+    // CROSS: a user has few faces, a room has many.
     this.#findStays = db.prepareRead<{ face_nid: number }>(`
-      SELECT face_nid FROM user_directory_faces JOIN user_directory_members USING (face_nid)
+      SELECT face_nid FROM user_directory_faces CROSS JOIN user_directory_members USING (face_nid)
       WHERE user_id = ? AND room_nid = ?`);
     this.#insertStay = db.prepareWrite('INSERT INTO user_directory_members (face_nid, room_nid) VALUES (?, ?)');
     this.#removeStay = db.prepareWrite('DELETE FROM user_directory_members WHERE face_nid = ? AND room_nid = ?');
@@ -138,7 +139,7 @@ export class DirectoryStore {
       userIds: searches('user_directory_faces AS face WHERE user_id >= ? AND user_id < ?'),
       name: searches('user_directory_faces AS face WHERE folded_name = ?'),
       words: searches(
-        'user_directory_words AS words JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE user_directory_words MATCH ?',
+        'user_directory_words AS words CROSS JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE user_directory_words MATCH ?',
       ),
     };
   }
