@@ -52,7 +52,14 @@ export function loadTimeline(needs: TimelineNeeds, request: TimelineRequest): Lo
   let events: PersistedEvent[] = [];
   let now = until;
   for (let round = 1; ; round += 1) {
-    const page = needs.timeline.since({ roomId, since, now, limit, accept });
+    // Where much was invisible, more is: later rounds take larger steps.
+    const page = needs.timeline.since({
+      roomId,
+      since,
+      now,
+      limit: round === 1 ? limit : Math.max(2 * limit, 20),
+      accept,
+    });
     events = [...keepVisible(needs, request, page.events), ...events];
     const first = page.events[0];
     const [cutAt] = events.length > limit ? events.slice(-limit) : [];

@@ -54,22 +54,18 @@ export const migrations: ModuleMigrations = {
         ) STRICT;
         CREATE INDEX push_unread_by_position ON push_unread (user_id, position);
 
-        -- The events behind the counts, oldest first; those nobody needs any more are cleared away.
+        -- The events behind the counts. Those nobody needs any more are cleared away.
         CREATE TABLE push_notifications (
-          id INTEGER PRIMARY KEY,
-          user_id TEXT NOT NULL,
           unread_nid INTEGER NOT NULL REFERENCES push_unread (unread_nid) ON DELETE CASCADE,
-          event_id TEXT NOT NULL,
+          highlight INTEGER NOT NULL CHECK (highlight IN (0, 1)),
           -- Of the event, in the stream.
           position INTEGER NOT NULL,
-          highlight INTEGER NOT NULL,
+          event_id TEXT NOT NULL,
           -- JSON, of the rule that matched.
           actions TEXT NOT NULL,
-          ts INTEGER NOT NULL
-        ) STRICT;
-        CREATE INDEX push_notifications_by_user ON push_notifications (user_id);
-        CREATE INDEX push_notifications_highlights ON push_notifications (user_id) WHERE highlight = 1;
-        CREATE INDEX push_notifications_unread ON push_notifications (unread_nid, position, highlight);
+          ts INTEGER NOT NULL,
+          PRIMARY KEY (unread_nid, highlight, position)
+        ) STRICT, WITHOUT ROWID;
       `,
     },
   ],

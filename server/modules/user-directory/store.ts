@@ -18,14 +18,14 @@ export interface FoundFace extends Face {
 }
 
 /** A room whose members are in the directory. */
-export interface DirectoryRoom {
+interface DirectoryRoom {
   readonly nid: number;
   /** What its members are known as of; undefined while they are only partly known. */
   readonly position: StreamPosition | undefined;
 }
 
 /** Whom a search may find. */
-export interface Scope {
+interface Scope {
   readonly searcher: UserId;
   /** Everybody there is, rather than those whom a room shows to the searcher. */
   readonly all: boolean;
@@ -138,9 +138,8 @@ export class DirectoryStore {
     this.#searches = {
       userIds: searches('user_directory_faces AS face WHERE user_id >= ? AND user_id < ?'),
       name: searches('user_directory_faces AS face WHERE folded_name = ?'),
-      words: searches(
-        'user_directory_words AS words CROSS JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE user_directory_words MATCH ?',
-      ),
+      words: searches(`user_directory_words AS words
+        CROSS JOIN user_directory_faces AS face ON face.face_nid = words.rowid WHERE user_directory_words MATCH ?`),
     };
   }
 

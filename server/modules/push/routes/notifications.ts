@@ -78,14 +78,14 @@ export function notificationRoutes({
         const last = page.at(-1);
         return last === undefined || listed.length <= limit
           ? { notifications }
-          : { notifications, next_token: String(last.id) };
+          : { notifications, next_token: String(last.position) };
       },
     }),
   ];
 }
 
 function readToken(text: string): number {
-  const id = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(id)) throw invalidParam('The query parameter from is no token of a list of notifications');
-  return id;
+  const position = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(position)) return position;
+  throw invalidParam('The query parameter from is no token of a list of notifications');
 }

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Database } from '../../../storage/types.ts';
+import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { Clock, Timer } from '../../../util/clock.ts';
 import type { Logger } from '../../../util/log.ts';
-import type { ClearingStore, OldCount, OldNotification } from '../store/clearing.ts';
+import type { ClearingStore, OldCount } from '../store/clearing.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -11,8 +11,9 @@ const READ_KEPT_MS = DAY_MS;
 const KEPT_MS = 30 * DAY_MS;
 /** Unread events of a thread that are known one by one. Of those before them only the number is. */
 const UNREAD_KEPT = 1_000;
-/** Rows looked at in one go: some milliseconds. */
+/** Rows looked at, or removed, in one go: some milliseconds. */
 const SLICE = 500;
+const ANY_POSITION = Number.MAX_SAFE_INTEGER;
 
 /**
  * Clears away notifications nobody needs any more, once an hour, so that they do not grow without end. Counts stay as
@@ -52,33 +53,14 @@ export class Clearing {
 
   async #clear(): Promise<void> {
     const now = this.#clock.now();
-    await this.#clearNotifications(now);
-    await this.#clearCounts(now);
-  }
-
-  async #clearNotifications(now: number): Promise<void> {
-    for (let last = 0; !this.#stopped; await nextTurn()) {
-      const slice = this.#store.listNotifications(last, SLICE);
-      const old = slice.filter((notification) => isSpent(notification, now)).map(({ id }) => id);
-      if (old.length > 0) this.#db.write((tx) => this.#store.removeNotifications(tx, old));
-      const newest = slice.at(-1);
-      if (newest === undefined || slice.length < SLICE || newest.ts > now - READ_KEPT_MS) return;
-      last = newest.id;
-    }
-  }
-
-  async #clearCounts(now: number): Promise<void> {
     for (let last = 0; !this.#stopped; await nextTurn()) {
       const slice = this.#store.listCounts(last, SLICE);
-      // A client that was away for so long learns of it with the next change in the room.
-      const spent = slice.filter((count) => isForgettable(count, now));
+      for (const count of slice) if (count.hasNotifications) await this.#clearNotifications(count, now);
+      const spent = slice.filter((count) => isSpent(count, now));
       if (spent.length > 0) {
         this.#db.write((tx) => {
           for (const { nid } of spent) this.#store.removeCount(tx, nid);
         });
-      }
-      for (const { nid, notifications } of slice) {
-        if (notifications > UNREAD_KEPT) await this.#clearSurplus(nid);
       }
       const newest = slice.at(-1);
       if (newest === undefined || slice.length < SLICE) return;
@@ -86,17 +68,30 @@ export class Clearing {
     }
   }
 
-  async #clearSurplus(nid: number): Promise<void> {
-    while (!this.#stopped && this.#db.write((tx) => this.#store.removeSurplus(tx, nid, UNREAD_KEPT, SLICE))) {
-      await nextTurn();
+  async #clearNotifications({ nid, readUpTo }: OldCount, now: number): Promise<void> {
+    const limit = SLICE;
+    const longAgo = now - KEPT_MS;
+    await this.#repeat((tx) =>
+      this.#store.removeOlder(tx, nid, { highlight: false, upTo: readUpTo, ts: now - READ_KEPT_MS, limit }),
+    );
+    for (const highlight of [false, true]) {
+      await this.#repeat((tx) =>
+        this.#store.removeOlder(tx, nid, { highlight, upTo: ANY_POSITION, ts: longAgo, limit }),
+      );
     }
+    await this.#repeat((tx) => this.#store.removeSurplus(tx, nid, UNREAD_KEPT, limit));
+  }
+
+  /** Removes slice by slice until one is not full, giving others their turn in between. */
+  async #repeat(remove: (tx: WriteTx) => number): Promise<void> {
+    while (!this.#stopped && this.#db.write(remove) === SLICE) await nextTurn();
   }
 }
 
-function isSpent({ ts, read, highlight }: OldNotification, now: number): boolean {
-  return ts < now - (read && !highlight ? READ_KEPT_MS : KEPT_MS);
-}
-
-function isForgettable({ isMain, notifications, changedTs }: OldCount, now: number): boolean {
-  return !isMain && notifications === 0 && changedTs < now - KEPT_MS;
+/**
+ * Whether nothing is known of a thread that anybody could ask for. A client that was away for so long learns that it was
+ * read with the next news of the room.
+ */
+function isSpent({ isMain, notifications, changedTs, hasNotifications }: OldCount, now: number): boolean {
+  return !isMain && notifications === 0 && !hasNotifications && changedTs < now - KEPT_MS;
 }

@@ -1,81 +1,90 @@
-import { jsonList } from '../../../storage/sql.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
 
-/** A notification as far as it matters to whether it is kept. */
-export interface OldNotification {
-  readonly id: number;
-  readonly ts: number;
-  readonly highlight: boolean;
-  readonly read: boolean;
-}
-
-/** The counts of a thread as far as they matter to whether they are kept. */
+/** The counts of a thread as far as they matter to what is kept of it. */
 export interface OldCount {
   readonly nid: number;
   readonly isMain: boolean;
   readonly notifications: number;
+  readonly readUpTo: number;
+  /** When the counts last changed, ms since the epoch. */
   readonly changedTs: number;
+  readonly hasNotifications: boolean;
+}
+
+interface CountRow {
+  nid: number;
+  is_main: number;
+  notifications: number;
+  read_up_to: number;
+  changed_ts: number;
+  has_notifications: number;
 }
 
 /** Walks what push has stored, a slice at a time, and clears away what is no longer needed. */
 export class ClearingStore {
-  readonly #listNotifications;
-  readonly #removeNotifications;
   readonly #listCounts;
+  readonly #removeOlder;
   readonly #findSurplus;
-  readonly #removeSurplus;
+  readonly #removeUpTo;
   readonly #removeCount;
 
   constructor(db: Database) {
-    this.#listNotifications = db.prepareRead<{ id: number; ts: number; highlight: number; read: number }>(`
-      SELECT id, ts, highlight, push_notifications.position <= read_up_to AS read
-      FROM push_notifications JOIN push_unread USING (unread_nid) WHERE id > ? ORDER BY id LIMIT ?`);
-    this.#removeNotifications = db.prepareWrite(
-      'DELETE FROM push_notifications WHERE id IN (SELECT value FROM json_each(?))',
-    );
-    this.#listCounts = db.prepareRead<{ nid: number; is_main: number; notifications: number; changed_ts: number }>(`
-      SELECT unread_nid AS nid, thread_id = 'main' AS is_main, notifications, changed_ts
+    this.#listCounts = db.prepareRead<CountRow>(`
+      SELECT unread_nid AS nid, thread_id = 'main' AS is_main, notifications, read_up_to, changed_ts,
+        EXISTS (
+          SELECT 1 FROM push_notifications AS one WHERE one.unread_nid = push_unread.unread_nid
+        ) AS has_notifications
       FROM push_unread WHERE unread_nid > ? ORDER BY unread_nid LIMIT ?`);
+    // Times go up with the positions, so the first that is young enough ends it; the table is walked no further.
+    this.#removeOlder = db.prepareWrite(`
+      DELETE FROM push_notifications WHERE unread_nid = ? AND highlight = ? AND position IN (
+        SELECT position FROM (
+          SELECT position, ts FROM push_notifications
+          WHERE unread_nid = ? AND highlight = ? AND position <= ? ORDER BY position LIMIT ?
+        ) WHERE ts < ?)`);
     this.#findSurplus = db.prepareRead<{ position: number }>(`
-      SELECT position FROM push_notifications WHERE unread_nid = ? ORDER BY position DESC LIMIT 1 OFFSET ?`);
-    this.#removeSurplus = db.prepareWrite(`
-      DELETE FROM push_notifications WHERE id IN (
-        SELECT id FROM push_notifications WHERE unread_nid = ? AND position <= ? AND highlight = 0 LIMIT ?)`);
-    this.#removeCount = db.prepareWrite(`
-      DELETE FROM push_unread WHERE unread_nid = ?
-        AND NOT EXISTS (SELECT 1 FROM push_notifications WHERE unread_nid = push_unread.unread_nid)`);
+      SELECT position FROM push_notifications WHERE unread_nid = ? AND highlight = 0
+      ORDER BY position DESC LIMIT 1 OFFSET ?`);
+    this.#removeUpTo = db.prepareWrite(`
+      DELETE FROM push_notifications WHERE unread_nid = ? AND highlight = 0 AND position IN (
+        SELECT position FROM push_notifications
+        WHERE unread_nid = ? AND highlight = 0 AND position <= ? ORDER BY position LIMIT ?)`);
+    this.#removeCount = db.prepareWrite('DELETE FROM push_unread WHERE unread_nid = ?');
   }
 
-  /** The oldest notifications behind the one with the ID `after`. */
-  listNotifications(after: number, limit: number): OldNotification[] {
-    return this.#listNotifications
-      .list(after, limit)
-      .map(({ id, ts, highlight, read }) => ({ id, ts, highlight: highlight !== 0, read: read !== 0 }));
-  }
-
-  removeNotifications(tx: WriteTx, ids: readonly number[]): void {
-    this.#removeNotifications.run(tx, jsonList(ids));
-  }
-
+  /** Counts in the order of their numbers, after the one with the number `after`. */
   listCounts(after: number, limit: number): OldCount[] {
     return this.#listCounts.list(after, limit).map((row) => ({
       nid: row.nid,
       isMain: row.is_main !== 0,
       notifications: row.notifications,
+      readUpTo: row.read_up_to,
       changedTs: row.changed_ts,
+      hasNotifications: row.has_notifications !== 0,
     }));
   }
 
   /**
-   * Removes events behind a count, save its `keep` newest and those that highlight; at most `limit` of them.
-   * Says whether there may be more.
+   * Removes notifications of a count from before `ts` (ms) and at most at the position `upTo`; at most `limit` of them.
+   * Gives how many.
    */
-  removeSurplus(tx: WriteTx, nid: number, keep: number, limit: number): boolean {
-    const surplus = this.#findSurplus.find(nid, keep);
-    return surplus !== undefined && this.#removeSurplus.run(tx, nid, surplus.position, limit).changes === limit;
+  removeOlder(
+    tx: WriteTx,
+    nid: number,
+    { highlight, upTo, ts, limit }: { highlight: boolean; upTo: number; ts: number; limit: number },
+  ): number {
+    const kind = highlight ? 1 : 0;
+    return this.#removeOlder.run(tx, nid, kind, nid, kind, upTo, limit, ts).changes;
   }
 
-  /** Removes a count that no listed notification belongs to. */
+  /**
+   * Removes notifications that do not highlight, save the `keep` newest of them; at most `limit`. Gives how many.
+   */
+  removeSurplus(tx: WriteTx, nid: number, keep: number, limit: number): number {
+    const surplus = this.#findSurplus.find(nid, keep);
+    return surplus === undefined ? 0 : this.#removeUpTo.run(tx, nid, nid, surplus.position, limit).changes;
+  }
+
   removeCount(tx: WriteTx, nid: number): void {
     this.#removeCount.run(tx, nid);
   }

@@ -33,8 +33,8 @@ export interface NewNotification {
 
 /** A notification as it is listed. */
 export interface ListedNotification {
-  /** Grows with time. */
-  readonly id: number;
+  /** Of its event, in the stream; a user has one notification of each. */
+  readonly position: number;
   readonly eventId: EventId;
   readonly actions: string;
   readonly read: boolean;
@@ -51,10 +51,18 @@ interface UnreadRow {
 }
 
 interface ListedRow {
-  id: number;
+  position: number;
   event_id: string;
   actions: string;
-  read: number;
+}
+
+/** Where the listing of one thread's notifications stands; those that highlight are listed apart. */
+interface Source {
+  readonly unread_nid: number;
+  readonly read_up_to: number;
+  readonly highlight: number;
+  /** Of the next one to be listed; null after the last. */
+  head: number | null;
 }
 
 const COLUMNS = 'unread_nid, user_id, room_id, thread_id, notifications, highlights, read_up_to';
@@ -86,8 +94,8 @@ export class UnreadStore {
   readonly #setReadUpTo;
   readonly #removeRoom;
   readonly #removeUser;
-  readonly #listNotifications;
-  readonly #listHighlights;
+  readonly #listSources;
+  readonly #listNext;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<UnreadRow>(
@@ -110,30 +118,33 @@ export class UnreadStore {
         highlights = highlights + excluded.highlights, position = excluded.position, changed_ts = excluded.changed_ts
       RETURNING unread_nid`);
     this.#insert = db.prepareWrite(`
-      INSERT INTO push_notifications (user_id, unread_nid, event_id, position, highlight, actions, ts)
-      VALUES (?, ?, ?, ?, ?, ?, ?)`);
-    this.#removeNotification = db.prepareReturning<{ highlight: number }>(
-      'DELETE FROM push_notifications WHERE unread_nid = ? AND position = ? RETURNING highlight',
-    );
+      INSERT INTO push_notifications (unread_nid, highlight, position, event_id, actions, ts)
+      VALUES (?, ?, ?, ?, ?, ?)`);
+    this.#removeNotification = db.prepareReturning<{ highlight: number }>(`
+      DELETE FROM push_notifications WHERE unread_nid = ? AND highlight IN (0, 1) AND position = ?
+      RETURNING highlight`);
     this.#add = db.prepareWrite(`
       UPDATE push_unread SET notifications = max(0, notifications + ?), highlights = max(0, highlights + ?),
         position = ?, changed_ts = ?
       WHERE unread_nid = ?`);
     this.#tally = db.prepareRead<{ notifications: number; highlights: number }>(`
       SELECT count(*) AS notifications, coalesce(sum(highlight), 0) AS highlights
-      FROM push_notifications WHERE unread_nid = ? AND position > ?`);
+      FROM push_notifications WHERE unread_nid = ? AND highlight IN (0, 1) AND position > ?`);
     this.#setCounts = db.prepareWrite(`
       UPDATE push_unread SET notifications = ?, highlights = ?, read_up_to = ?, position = ?, changed_ts = ?
       WHERE unread_nid = ?`);
     this.#setReadUpTo = db.prepareWrite('UPDATE push_unread SET read_up_to = ? WHERE unread_nid = ?');
     this.#removeRoom = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ? AND room_id = ?');
     this.#removeUser = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ?');
-    const listed = `
-      SELECT id, event_id, actions, push_notifications.position <= read_up_to AS read
-      FROM push_notifications JOIN push_unread USING (unread_nid)
-      WHERE push_notifications.user_id = ? AND id < ?`;
-    this.#listNotifications = db.prepareRead<ListedRow>(`${listed} ORDER BY id DESC LIMIT ?`);
-    this.#listHighlights = db.prepareRead<ListedRow>(`${listed} AND highlight = 1 ORDER BY id DESC LIMIT ?`);
+    this.#listSources = db.prepareRead<Source>(`
+      SELECT unread_nid, read_up_to, kinds.value AS highlight, (
+        SELECT max(position) FROM push_notifications AS one
+        WHERE one.unread_nid = push_unread.unread_nid AND one.highlight = kinds.value AND one.position < ?
+      ) AS head
+      FROM push_unread, json_each(?) AS kinds WHERE user_id = ?`);
+    this.#listNext = db.prepareRead<ListedRow>(`
+      SELECT position, event_id, actions FROM push_notifications
+      WHERE unread_nid = ? AND highlight = ? AND position <= ? ORDER BY position DESC LIMIT 2`);
   }
 
   find(userId: UserId, roomId: RoomId, threadId: string): Unread | undefined {
@@ -162,7 +173,7 @@ export class UnreadStore {
     const highlight = notification.highlight ? 1 : 0;
     const row = this.#count.find(tx, userId, roomId, threadId, highlight, position, ts);
     if (row === undefined) throw new Error('a notification was not counted');
-    this.#insert.run(tx, userId, row.unread_nid, eventId, position, highlight, actions, ts);
+    this.#insert.run(tx, row.unread_nid, highlight, position, eventId, actions, ts);
   }
 
   /** Takes an event out of what the user was notified of, as something that happened at `at`. */
@@ -197,17 +208,24 @@ export class UnreadStore {
     this.#removeUser.run(tx, userId);
   }
 
-  /** What a user was notified of, newest first, before the notification with the ID `before`. */
+  /** What a user was notified of, newest first, of events before the position `before`. */
   listNotifications(
     userId: UserId,
     { before, limit, onlyHighlights }: { before: number; limit: number; onlyHighlights: boolean },
   ): ListedNotification[] {
-    const statement = onlyHighlights ? this.#listHighlights : this.#listNotifications;
-    return statement.list(userId, before, limit).map((row) => ({
-      id: row.id,
-      eventId: row.event_id as EventId,
-      actions: row.actions,
-      read: row.read !== 0,
-    }));
+    // Threads are in order each; all together they are only as far as somebody looks at them.
+    const sources = this.#listSources.list(before, onlyHighlights ? '[1]' : '[0,1]', userId);
+    const listed: ListedNotification[] = [];
+    while (listed.length < limit) {
+      let newest: Source | undefined;
+      for (const source of sources) if ((source.head ?? 0) > (newest?.head ?? 0)) newest = source;
+      if (newest === undefined) break;
+      const [found, next] = this.#listNext.list(newest.unread_nid, newest.highlight, newest.head);
+      newest.head = next?.position ?? null;
+      if (found === undefined) continue;
+      const { position, event_id: eventId, actions } = found;
+      listed.push({ position, eventId: eventId as EventId, actions, read: position <= newest.read_up_to });
+    }
+    return listed;
   }
 }
