@@ -6,7 +6,7 @@ import type { Config } from './config/types.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
 import { localpartOf } from './matrix/identifiers.ts';
-import { isRoomId } from './matrix/identifiers.ts';
+import { isRoomId, type UserId } from './matrix/identifiers.ts';
 import type { SigningKey } from './matrix/signing.ts';
 import type { Module } from './module.ts';
 import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
@@ -132,7 +132,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
       return found === undefined ? undefined : { tags: found };
     },
   });
-  const { ignoredUsers } = accountDataModule.accountData;
+  const ignoredUsers = (userId: UserId): ReadonlySet<UserId> => accountDataModule.accountData.ignoredUsers(userId);
 
   const sync = createSync({
     db,
@@ -181,9 +181,10 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     devices: devicesModule.devices,
     hooks: {
       onRegistered: [
+        (tx, { userId }) => presenceModule.presence.registered(tx, userId),
         (tx, { userId, displayName }) => profileService.initialise(tx, userId, displayName ?? localpartOf(userId)),
         (tx, { userId }) => userDirectoryModule.directory.refresh(tx, userId),
-        (tx, registered) => tx.onCommit(() => membership.autoJoin(registered.userId)),
+        (tx, account) => membership.onRegistered(tx, account),
       ],
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
@@ -386,7 +387,6 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     events,
     state,
     members,
-    timeline,
     visibility,
     threads: threadsModule.threads,
     ignoredUsers,
@@ -407,7 +407,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     directory: { listAliases: (roomId) => aliases.list(roomId), move: (...rooms) => directoryModule.move(...rooms) },
     limit: creationLimit,
     accountData: accountDataModule.accountData,
-    transfers: [tagsModule.copyTags],
+    transfers: [tagsModule.copyTags, pushModule.copyRoomRules],
   });
 
   const modules: readonly Module[] = [

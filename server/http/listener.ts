@@ -1,11 +1,15 @@
 import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createServer as createPlainServer, STATUS_CODES, type RequestListener, type Server } from 'node:http';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { RequestListener, Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import { connect, isIPv6, type AddressInfo, type Socket } from 'node:net';
 
 import { systemClock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import type { Resource } from './route.ts';
+
+// Not imported: an import asks a built-in module for all it has, and what this one has includes a WebSocket client, which
+// takes tens of milliseconds to load.
+const { createServer: createPlainServer, STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** One port (or socket file) to listen on. */
 export interface ListenerOptions {
@@ -165,10 +169,12 @@ export class Listener {
     const server =
       tls === undefined
         ? createPlainServer(limits, this.#handler)
-        : createTlsServer(
-            { ...limits, ...readCertificate(tls), minVersion: 'TLSv1.2', handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS },
-            this.#handler,
-          );
+        : process
+            .getBuiltinModule('node:https')
+            .createServer(
+              { ...limits, ...readCertificate(tls), minVersion: 'TLSv1.2', handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS },
+              this.#handler,
+            );
     server.maxConnections = MAX_CONNECTIONS;
     server.maxHeadersCount = MAX_HEADERS;
     server.on('connection', (socket: Socket) => {

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { limitExceeded } from '../matrix/errors.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Requester } from './route.ts';
+import { atMost } from '../util/lru.ts';
 
 /** How often something may be done: `burstCount` times at once, then `perSecond` times a second. */
 export interface RateLimitOptions {
@@ -35,7 +36,7 @@ export class RateLimit {
     this.#perMs = perSecond / 1000;
     this.#burst = burstCount;
     this.#clock = clock;
-    this.#buckets = new LRUCache({ max: maxKeys });
+    this.#buckets = new LRUCache(atMost(maxKeys));
   }
 
   /** Takes `count` for `key`, or throws M_LIMIT_EXCEEDED with the time to wait. What is refused takes nothing. */

@@ -8,6 +8,7 @@ import { jsonList } from '../storage/sql.ts';
 import type { Database, ReadStatement, SqlValue, StreamPosition, WriteStatement, WriteTx } from '../storage/types.ts';
 import type { StateGroupId } from './state-groups.ts';
 import type { PersistedEvent, Verdict } from './types.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Whether an event is shown: never, as news, or as history that was fetched later. */
 export type TimelineKind = 'none' | 'live' | 'history';
@@ -67,8 +68,8 @@ interface RoomNames {
 export class EventStore {
   readonly #rooms: RoomNames;
   readonly #events = new LRUCache<number, StoredEvent>({ max: EVENTS_KEPT });
-  readonly #ids = new LRUCache<number, EventId>({ max: IDS_KEPT });
-  readonly #nids = new LRUCache<EventId, number>({ max: IDS_KEPT });
+  readonly #ids = new LRUCache<number, EventId>(atMost(IDS_KEPT));
+  readonly #nids = new LRUCache<EventId, number>(atMost(IDS_KEPT));
 
   readonly #find: ReadStatement<EventRow>;
   readonly #findById: ReadStatement<EventRow>;

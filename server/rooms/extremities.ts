@@ -3,6 +3,7 @@ import { type EventId, isEventId, isRoomId, type RoomId } from '../matrix/identi
 import { type RoomVersion, roomVersions } from '../matrix/room-versions.ts';
 import type { Database, ReadStatement, StreamPosition, WriteStatement, WriteTx } from '../storage/types.ts';
 import { EMPTY_STATE, type StateGroupId } from './state-groups.ts';
+import { atMost } from '../util/lru.ts';
 
 /** An event that nothing follows yet. */
 export interface Extremity {
@@ -35,8 +36,8 @@ const HEADS_KEPT = 5_000;
 
 /** The rooms this server knows, and the forward and backward extremities of their graphs. */
 export class RoomHeads {
-  readonly #heads = new LRUCache<RoomId, RoomHead>({ max: HEADS_KEPT });
-  readonly #roomIds = new LRUCache<number, RoomId>({ max: HEADS_KEPT });
+  readonly #heads = new LRUCache<RoomId, RoomHead>(atMost(HEADS_KEPT));
+  readonly #roomIds = new LRUCache<number, RoomId>(atMost(HEADS_KEPT));
 
   readonly #find: ReadStatement<RoomRow>;
   readonly #findId: ReadStatement<{ room_id: string }>;

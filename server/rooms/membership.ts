@@ -21,6 +21,7 @@ import type {
 import type { EventStore, StoredEvent } from './event-store.ts';
 import type { RoomHeads } from './extremities.ts';
 import type { Membership, MembershipReader, MembershipWriter, RoomMember } from './types.ts';
+import { atMost } from '../util/lru.ts';
 
 /** A member with what only the rooms look at. */
 export interface StoredMember extends RoomMember {
@@ -103,9 +104,9 @@ export class Members implements MembershipReader, MembershipWriter {
   readonly #serverName: ServerName;
   readonly #heads: RoomHeads;
   readonly #events: EventStore;
-  readonly #members = new LRUCache<string, StoredMember>({ max: MEMBERS_KEPT });
-  readonly #counts = new LRUCache<number, Map<Membership, number>>({ max: CROWDS_KEPT });
-  readonly #crowds = new LRUCache<number, Crowd>({ max: CROWDS_KEPT });
+  readonly #members = new LRUCache<string, StoredMember>(atMost(MEMBERS_KEPT));
+  readonly #counts = new LRUCache<number, Map<Membership, number>>(atMost(CROWDS_KEPT));
+  readonly #crowds = new LRUCache<number, Crowd>(atMost(CROWDS_KEPT));
 
   readonly #find: ReadStatement<MemberRow>;
   readonly #listOfRoom: ReadStatement<MemberRow>;

@@ -9,6 +9,7 @@ import { jsonList } from '../storage/sql.ts';
 import type { Database, ReadStatement, WriteTx } from '../storage/types.ts';
 import type { EventStore } from './event-store.ts';
 import type { StateChange, StateGroupId, StateGroups } from './state-groups.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Keys whose holders the auth rules may ask for whatever the event is. */
 const ALWAYS_ASKED: readonly StateKey[] = [
@@ -26,7 +27,7 @@ const RESOLVED_KEPT = 1_000;
 export class StateResolver {
   readonly #groups: StateGroups;
   readonly #events: EventStore;
-  readonly #resolved = new LRUCache<string, StateGroupId>({ max: RESOLVED_KEPT });
+  readonly #resolved = new LRUCache<string, StateGroupId>(atMost(RESOLVED_KEPT));
   readonly #listAuth: ReadStatement<{ event_nid: number; auth_nid: number }>;
   readonly #listCiting: ReadStatement<{ event_nid: number }>;
 

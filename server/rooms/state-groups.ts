@@ -17,6 +17,7 @@ import {
   visitRange,
 } from './state-tree.ts';
 import type { RoomState } from './types.ts';
+import { atMost } from '../util/lru.ts';
 
 /** One stored state: the root of its tree. `EMPTY_STATE` is the state before a room's first event. */
 export type StateGroupId = NodeId;
@@ -51,7 +52,7 @@ const KEYS_KEPT = 50_000;
  */
 export class StateGroups {
   readonly #salt: number;
-  readonly #nodes = new LRUCache<NodeId, TreeNode>({ max: NODES_KEPT });
+  readonly #nodes = new LRUCache<NodeId, TreeNode>(atMost(NODES_KEPT));
   readonly #types: Names;
   readonly #keys: Names;
   readonly #source: NodeSource = { get: (id) => this.#getNode(id) };
@@ -188,8 +189,8 @@ class Names {
     this.#find = db.prepareRead(`SELECT ${nid} AS nid FROM ${table} WHERE ${name} = ?`);
     this.#findName = db.prepareRead(`SELECT ${name} AS name FROM ${table} WHERE ${nid} = ?`);
     this.#insert = db.prepareWrite(`INSERT INTO ${table} (${name}) VALUES (?)`);
-    this.#numbers = new LRUCache({ max: kept });
-    this.#names = new LRUCache({ max: kept });
+    this.#numbers = new LRUCache(atMost(kept));
+    this.#names = new LRUCache(atMost(kept));
   }
 
   find(name: string): number | undefined {

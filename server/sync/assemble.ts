@@ -6,7 +6,6 @@ import { filterParts } from './filter-match.ts';
 import { collectParts, type Parts } from './parts.ts';
 import { type RoomSectionNeeds, RoomSections, type StateSection } from './room-sections.ts';
 import type { SyncTokens } from './token.ts';
-import type { SyncContribution } from './types.ts';
 import type { ComputedWindow } from './window.ts';
 
 /** How long (ms) an answer is worked on before others get their turn. */
@@ -15,7 +14,6 @@ const SLICE_MS = 8;
 export interface AssembleNeeds extends RoomSectionNeeds {
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly tokens: Pick<SyncTokens, 'format'>;
-  readonly contributions: () => readonly SyncContribution[];
 }
 
 /** An answer of /sync, and whether it holds anything that a waiting client would want to be woken for. */

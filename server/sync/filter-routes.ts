@@ -9,6 +9,7 @@ import type { JsonObject, JsonValue } from '../matrix/json.ts';
 import type { Database } from '../storage/types.ts';
 import { parseFilter, type SyncFilter, syncFilterSchema } from './filter.ts';
 import type { FilterStore } from './filter-store.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Filters, read and made ready, kept so that each long poll does not do it again. */
 const KEPT_FILTERS = 256;
@@ -33,7 +34,7 @@ export function filters({
   /** The most events per room and answer; undefined for no limit. */
   timelineLimit: number | undefined;
 }): Filters {
-  const ready = new LRUCache<string, SyncFilter>({ max: KEPT_FILTERS });
+  const ready = new LRUCache<string, SyncFilter>(atMost(KEPT_FILTERS));
 
   const parseCached = (key: string, definition: () => JsonValue): SyncFilter => {
     const known = ready.get(key);

@@ -3,6 +3,7 @@ import type { RoomId, UserId } from '../matrix/identifiers.ts';
 import type { MembershipReader } from '../rooms/types.ts';
 import type { Database, StreamPosition } from '../storage/types.ts';
 import type { JoinedRoom } from './types.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Users whose joined rooms are remembered between their requests. */
 const REMEMBERED_USERS = 1_000;
@@ -22,7 +23,7 @@ export class JoinedRooms {
   readonly #db: Pick<Database, 'position' | 'committed'>;
   readonly #members: Pick<MembershipReader, 'listRoomsOf' | 'listMembershipChanges'>;
   readonly #excluded: ReadonlySet<RoomId>;
-  readonly #remembered = new LRUCache<UserId, Remembered>({ max: REMEMBERED_USERS });
+  readonly #remembered = new LRUCache<UserId, Remembered>(atMost(REMEMBERED_USERS));
 
   constructor(needs: {
     db: Pick<Database, 'position' | 'committed'>;

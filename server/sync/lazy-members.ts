@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { DeviceId, EventId, RoomId, UserId } from '../matrix/identifiers.ts';
 import type { StreamPosition } from '../storage/types.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Rooms of devices whose members are remembered, and members of each. What is forgotten is merely sent again. */
 const REMEMBERED_ROOMS = 5_000;
@@ -18,7 +19,7 @@ interface Sent {
  * that never arrived teaches nothing.
  */
 export class LazyMembers {
-  readonly #rooms = new LRUCache<string, LRUCache<UserId, Sent>>({ max: REMEMBERED_ROOMS });
+  readonly #rooms = new LRUCache<string, LRUCache<UserId, Sent>>(atMost(REMEMBERED_ROOMS));
 
   /** Whether the device, which has synced up to `since`, holds the event as the user's membership. */
   isKnown(
@@ -43,7 +44,7 @@ export class LazyMembers {
     const key = keyOf(device, roomId);
     let room = this.#rooms.get(key);
     if (room === undefined) {
-      room = new LRUCache<UserId, Sent>({ max: REMEMBERED_MEMBERS });
+      room = new LRUCache<UserId, Sent>(atMost(REMEMBERED_MEMBERS));
       this.#rooms.set(key, room);
     }
     for (const [member, eventId] of members) room.set(member, { eventId, at });

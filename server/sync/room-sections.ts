@@ -19,6 +19,7 @@ import type { RoomParts } from './parts.ts';
 import { selectState } from './room-state.ts';
 import { type LoadedTimeline, loadTimeline, type TimelineNeeds } from './room-timeline.ts';
 import type { RoomSummaries, RoomSummary } from './summary.ts';
+import type { RoomSyncPart, SyncContribution } from './types.ts';
 import type { ComputedWindow } from './window.ts';
 
 /** The key under which a client wants its state: before the timeline, or after it (by its stable or older name). */
@@ -31,6 +32,7 @@ export interface RoomSectionNeeds extends TimelineNeeds {
   readonly formatter: ClientEventFormatter;
   readonly summaries: RoomSummaries;
   readonly lazyMembers: LazyMembers;
+  readonly contributions: () => readonly SyncContribution[];
 }
 
 const NO_PARTS: RoomParts = {
@@ -94,11 +96,21 @@ export class RoomSections {
       account_data: { events: accountData },
     };
     if (summary !== undefined) room['summary'] = summary.json;
-    if (parts.unreadNotifications !== undefined) room['unread_notifications'] = parts.unreadNotifications;
-    if (parts.unreadThreadNotifications !== undefined) {
-      room['unread_thread_notifications'] = parts.unreadThreadNotifications;
+    // Clients take what is unread in a room to be nothing if its news do not say.
+    const counts = parts.unreadNotifications === undefined ? this.#completeCounts(roomId) : parts;
+    if (counts.unreadNotifications !== undefined) room['unread_notifications'] = counts.unreadNotifications;
+    if (counts.unreadThreadNotifications !== undefined) {
+      room['unread_thread_notifications'] = counts.unreadThreadNotifications;
     }
     return room;
+  }
+
+  #completeCounts(roomId: RoomId): Pick<RoomSyncPart, 'unreadNotifications' | 'unreadThreadNotifications'> {
+    for (const contribution of this.#needs.contributions()) {
+      const counts = contribution.complete?.(this.#window, roomId);
+      if (counts?.unreadNotifications !== undefined) return counts;
+    }
+    return {};
   }
 
   /** A room under `leave`: what happened up to when the viewer left, and that they did. */

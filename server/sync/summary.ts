@@ -4,6 +4,7 @@ import type { JsonObject, JsonValue } from '../matrix/json.ts';
 import type { EventReader, MembershipReader, RoomMember, RoomState, StateReader } from '../rooms/types.ts';
 import type { Database, StreamPosition } from '../storage/types.ts';
 import { findRoomChange } from './room-change.ts';
+import { atMost } from '../util/lru.ts';
 
 /** Heroes a client is shown (spec: `m.heroes`). */
 const HEROES = 5;
@@ -26,7 +27,7 @@ export class RoomSummaries {
   readonly #members: Pick<MembershipReader, 'listMembers' | 'countMembers'>;
   readonly #events: Pick<EventReader, 'findEvent'>;
   readonly #state: Pick<StateReader, 'stateAt' | 'difference'>;
-  readonly #remembered = new LRUCache<RoomId, Remembered>({ max: REMEMBERED_ROOMS });
+  readonly #remembered = new LRUCache<RoomId, Remembered>(atMost(REMEMBERED_ROOMS));
 
   constructor(needs: {
     db: Pick<Database, 'position' | 'committed'>;

@@ -65,6 +65,14 @@ export interface SyncContribution {
    * nothing was said in it. Parts for rooms the viewer has not joined are dropped (account data excepted for left ones).
    */
   contribute(window: SyncWindow): SyncPart;
+  /**
+   * What belongs beside any news of a joined room, for a room that the answer tells of anyway and that `contribute` gave
+   * no counts for. Makes no room appear.
+   */
+  complete?(
+    window: SyncWindow,
+    roomId: RoomId,
+  ): Pick<RoomSyncPart, 'unreadNotifications' | 'unreadThreadNotifications'>;
   /** Before reading: the device has shown that it got everything up to `window.since`. Writes for itself if it must. */
   acknowledge?(window: SyncWindow): void;
 }

@@ -22,6 +22,8 @@ export class ServerProcess implements Address, AsyncDisposable {
   readonly #port: number;
   #child: ChildProcess | undefined;
   #output = '';
+  #up = Promise.withResolvers<void>();
+  #isUp = false;
 
   private constructor(dir: string, port: number) {
     this.dir = dir;
@@ -38,6 +40,15 @@ export class ServerProcess implements Address, AsyncDisposable {
 
   get baseUrl(): string {
     return `http://127.0.0.1:${this.#port}`;
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Resolves when it answers, at once if it does. */
+  up(): Promise<void> {
+    return this.#up.promise;
   }
 
   /** Starts it on the data it has; resolves when it says where it answers. */
@@ -57,6 +68,8 @@ export class ServerProcess implements Address, AsyncDisposable {
     }
     child.once('close', () => reject(new Error(`the server ended:\n${this.#output}`)));
     await ready;
+    this.#isUp = true;
+    this.#up.resolve();
   }
 
   /** Asks it to stop, as the system does when it shuts down, and waits until it has. */
@@ -92,6 +105,8 @@ export class ServerProcess implements Address, AsyncDisposable {
     const child = this.#child;
     assert.ok(child !== undefined, 'it runs');
     this.#child = undefined;
+    this.#isUp = false;
+    this.#up = Promise.withResolvers();
     const closed = once(child, 'close');
     child.kill(how);
     return await closed;

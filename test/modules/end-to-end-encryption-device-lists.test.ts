@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../kit/manual-clock.ts';
-import { expectError, expectOk, type Json, TestClient } from '../kit/test-client.ts';
+import { expectError, expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { deviceKeysOf, Identity, KEYS, oneTimeKeys, signed, upload } from './encryption-kit.ts';
 
@@ -27,7 +27,7 @@ class Follower {
   /** The `device_lists` of the next sync, and, which has to be the same, of /keys/changes for the same time. */
   async next(timeout = 0): Promise<Json> {
     const from = this.since;
-    const answer = await this.client.sync({ since: from, timeout });
+    const answer = await this.client.sync({ since: from, timeout, signal: AbortSignal.timeout(20_000) });
     this.since = answer.next_batch;
     const told = sorted(answer.device_lists ?? NOTHING);
     assert.deepEqual(sorted(expectOk(await this.client.get(`${KEYS}/changes`, { from, to: this.since }))), told);

@@ -235,7 +235,7 @@ test('the fallback key is given out when there is no other, and its device hears
   assert.deepEqual(before.device_unused_fallback_key_types, [CURVE]);
 
   const timers = clock.pending;
-  const waiting = ann.sync({ since: before.next_batch, timeout: 30_000 });
+  const waiting = ann.sync({ since: before.next_batch, timeout: 30_000, signal: AbortSignal.timeout(20_000) });
   while (clock.pending === timers) await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(await claim(bob, ann), { name: `${CURVE}:F1`, key: fallback });
   assert.deepEqual((await waiting).device_unused_fallback_key_types, []);
@@ -258,7 +258,7 @@ test('a claim wakes the device whose key was claimed', async () => {
   await upload(ann, { one_time_keys: oneTimeKeys(ann, 2) });
   const { next_batch: since } = await ann.sync();
   const timers = clock.pending;
-  const waiting = ann.sync({ since, timeout: 30_000 });
+  const waiting = ann.sync({ since, timeout: 30_000, signal: AbortSignal.timeout(20_000) });
   while (clock.pending === timers) await new Promise((resolve) => setImmediate(resolve));
   await claim(bob, ann);
   assert.deepEqual((await waiting).device_one_time_keys_count, { [CURVE]: 1 });

@@ -287,13 +287,18 @@ test('a name is told once more only if it is another, and without how the user c
   });
 
   const { next_batch: told } = await anna.sync();
+  const inTheKitchen = { membership: 'join', displayname: 'Chef' };
+  await bob.setState(kitchen, 'm.room.member', inTheKitchen, bob.userId);
   expectOk(await setField(bob, 'displayname', 'Bob the Hungry'));
   expectOk(await setField(bob, 'org.example.mood', 'full'));
-  await bob.send(kitchen, 'that was good');
+  expectOk(await bob.delete(profile(bob, 'org.example.mood')));
+  expectOk(await setField(bob, 'avatar_url', 'mxc://hearth.test/spoon'));
+  await untilEvent(anna, kitchen, told, (event) => event.content.avatar_url === 'mxc://hearth.test/spoon');
   const events = (await anna.sync({ since: told })).rooms.join[kitchen].timeline.events;
   assert.deepEqual(
-    events.map((event: Json) => event.type),
-    ['m.room.message'],
+    events.map((event: Json) => event.content),
+    [inTheKitchen, { membership: 'join', displayname: 'Bob the Hungry', avatar_url: 'mxc://hearth.test/spoon' }],
+    'what he is called in the kitchen alone ends with the next new name or picture, not before',
   );
 });
 

@@ -191,7 +191,7 @@ test('rules that cannot be are refused, and change nothing', async () => {
 });
 
 test('paths beside those of the rules are told from paths that are not there', async () => {
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ config: { allow_guest_access: true } });
   const ann = await server.register('ann');
   expectError(await ann.get(RULES), 404, 'M_UNRECOGNIZED');
   for (const path of ['/global', '/global/room', '/device/room/', '/global/override/.m.rule.master/colour']) {
@@ -201,8 +201,8 @@ test('paths beside those of the rules are told from paths that are not there', a
   expectError(await ann.put(`${RULES}/device/room/!x`, { actions: [] }), 400, 'M_UNRECOGNIZED');
   expectError(await ann.delete(`${RULES}/global/room`), 400, 'M_UNRECOGNIZED');
   expectError(await server.anonymous().get(`${RULES}/`), 401, 'M_MISSING_TOKEN');
-  const guest = await server.guest().catch(() => undefined);
-  if (guest !== undefined) expectError(await guest.get(`${RULES}/`), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+  const guest = await server.guest();
+  expectError(await guest.get(`${RULES}/`), 403, 'M_GUEST_ACCESS_FORBIDDEN');
 });
 
 test('all of a user’s devices hear of changed rules, and nobody else does', async () => {
@@ -237,4 +237,47 @@ test('all of a user’s devices hear of changed rules, and nobody else does', as
     assert.equal(rulesIn(sync).length, 1);
     since = sync.next_batch;
   }
+});
+
+test('what one set for a room is set for the room that replaces it', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const bob = await server.register('bob');
+  const old = await ann.createRoom({ preset: 'public_chat' });
+  const other = await ann.createRoom();
+  await bob.join(old);
+  const isIn = (room: string): Json => ({ kind: 'event_match', key: 'room_id', pattern: room });
+  const isTea = { kind: 'event_match', key: 'content.body', pattern: 'tea' };
+  expectOk(await bob.put(pathOf('room', old), { actions: [] }));
+  expectOk(await bob.put(pathOf('room', other), { actions: [] }));
+  expectOk(await bob.put(pathOf('override', old), { actions: ['notify'], conditions: [isIn(old), isTea] }));
+  expectOk(await bob.put(`${pathOf('override', old)}/enabled`, { enabled: false }));
+  expectOk(await bob.put(pathOf('override', 'tea'), { actions: [], conditions: [isTea] }));
+  expectOk(await bob.put(pathOf('underride', 'calm'), { actions: [], conditions: [isIn(old)] }));
+  const { next_batch: since } = await bob.sync();
+
+  const upgrade = `/_matrix/client/v3/rooms/${encodeURIComponent(old)}/upgrade`;
+  const { replacement_room: room } = expectOk(await ann.post(upgrade, { new_version: '11' }));
+  await bob.join(room);
+  assert.deepEqual(await ownIdsOf(bob, 'room'), [other, old, room]);
+  assert.deepEqual(await ownIdsOf(bob, 'override'), ['tea', old, room]);
+  const copy = expectOk(await bob.get(pathOf('override', room)));
+  assert.deepEqual([copy.enabled, copy.actions, copy.conditions], [false, ['notify'], [isIn(room), isTea]]);
+  assert.deepEqual(expectOk(await bob.get(pathOf('underride', room))).conditions, [isIn(room)]);
+  assert.equal(rulesIn(await bob.sync({ since })).length, 1);
+  assert.deepEqual(await ownIdsOf(ann, 'room'), []);
+});
+
+test('nobody has more rules than every event can be held against', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  for (let made = 0; made < 2_000; made += 100) {
+    const rules = Array.from({ length: 100 }, (_, i) => pathOf('room', `!${made + i}:hearth.test`));
+    for (const answer of await Promise.all(rules.map((path) => ann.put(path, { actions: [] })))) expectOk(answer);
+  }
+  expectError(await ann.put(pathOf('sender', '@bob:hearth.test'), { actions: [] }), 400, 'M_LIMIT_EXCEEDED');
+  // Those there are can still be changed, and make room for others.
+  expectOk(await ann.put(pathOf('room', '!0:hearth.test'), { actions: ['notify'] }));
+  expectOk(await ann.delete(pathOf('room', '!1:hearth.test')));
+  expectOk(await ann.put(pathOf('sender', '@bob:hearth.test'), { actions: [] }));
 });

@@ -223,6 +223,21 @@ test('a join rule that the new version does not know becomes one it does', async
   assert.deepEqual(await ruleIn('7'), { join_rule: 'invite' });
 });
 
+test('what an old room could say and a new one cannot does not keep it from being replaced', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const old = await ann.createRoom({ room_version: '5' });
+  const info = { w: 12.5, sizes: [1e20, { h: -0.5 }] };
+  await ann.setState(old, 'm.room.avatar', { url: 'mxc://hearth.test/soup', info });
+  const levels = await levelsOf(ann, old);
+  const replacement = await upgrade(ann, old, '11');
+  assert.deepEqual(await stateOf(ann, replacement, 'm.room.avatar'), {
+    url: 'mxc://hearth.test/soup',
+    info: { w: 12, sizes: [Number.MAX_SAFE_INTEGER, { h: 0 }] },
+  });
+  assert.deepEqual(await levelsOf(ann, replacement), levels);
+});
+
 test('aliases and the place in the directory move to the new room', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
@@ -269,7 +284,7 @@ test('an alias the room shows although it drifted away stays with the old room',
   assert.deepEqual(await stateOf(ann, replacement, 'm.room.canonical_alias'), { alias: '#kitchen:hearth.test' });
 });
 
-test('tags and direct chats come over with each who joins the new room', async () => {
+test('tags, direct chats and push rules come over with each who joins the new room', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');
   const bob = await server.register('bob');
@@ -282,6 +297,8 @@ test('tags and direct chats come over with each who joins the new room', async (
   for (const who of [ann, bob]) {
     expectOk(await who.put(account(who, `rooms/${encodeURIComponent(old)}/tags/m.favourite`), { order: 0.5 }));
   }
+  const rule = (roomId: string): string => `/_matrix/client/v3/pushrules/global/room/${encodeURIComponent(roomId)}`;
+  expectOk(await bob.put(rule(old), { actions: [] }));
   expectOk(await bob.put(direct, { [ann.userId]: ['!other:hearth.test', old], '@carl:x': ['!c:hearth.test'] }));
 
   const replacement = await upgrade(ann, old, '12');
@@ -291,6 +308,9 @@ test('tags and direct chats come over with each who joins the new room', async (
   assert.deepEqual(await tagsOf(bob, replacement), { 'm.favourite': { order: 0.5 } });
   const chats = { [ann.userId]: ['!other:hearth.test', old, replacement], '@carl:x': ['!c:hearth.test'] };
   assert.deepEqual(expectOk(await bob.get(direct)), chats);
+
+  assert.deepEqual(expectOk(await bob.get(rule(replacement))).actions, []);
+  expectError(await ann.get(rule(replacement)), 404, 'M_NOT_FOUND');
 
   // Coming back later changes nothing.
   await bob.leave(replacement);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../kit/manual-clock.ts';
-import { type Answer, expectError, expectOk, type Json, TestClient } from '../kit/test-client.ts';
+import { type Answer, expectError, expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 
 const TYPE = 'org.example.note';
@@ -188,8 +188,8 @@ test('a message wakes the waiting request of its device, and of no other', async
   const onPhone = await bob.sync();
   const onLaptop = await laptop.sync();
   const timers = clock.pending;
-  const phoneWaits = bob.sync({ since: onPhone.next_batch, timeout: 30_000 });
-  const laptopWaits = laptop.sync({ since: onLaptop.next_batch, timeout: 30_000 });
+  const phoneWaits = bob.sync({ since: onPhone.next_batch, timeout: 30_000, signal: AbortSignal.timeout(20_000) });
+  const laptopWaits = laptop.sync({ since: onLaptop.next_batch, timeout: 30_000, signal: AbortSignal.timeout(20_000) });
   while (clock.pending < timers + 2) await new Promise((resolve) => setImmediate(resolve));
   await note(ann, bob, { n: 1 });
   assert.deepEqual(numbers(await phoneWaits), [1]);

@@ -4,6 +4,7 @@ import { isUserId, type RoomId, type UserId } from '../../matrix/identifiers.ts'
 import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { AccountDataStore } from './store.ts';
+import { atMost } from '../../util/lru.ts';
 
 /** Types the server itself answers for (spec: client-server API, "Client Config", "Server Behaviour"). */
 const SERVER_CONTROLLED = new Set(['m.fully_read', 'm.push_rules']);
@@ -36,7 +37,7 @@ export function accountDataService({
   store: AccountDataStore;
   findKeptElsewhere?: FindKeptElsewhere | undefined;
 }): AccountData {
-  const ignored = new LRUCache<UserId, ReadonlySet<UserId>>({ max: 2_000 });
+  const ignored = new LRUCache<UserId, ReadonlySet<UserId>>(atMost(2_000));
 
   function forgetIgnored(tx: WriteTx, userId: UserId): void {
     ignored.delete(userId);

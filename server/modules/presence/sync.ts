@@ -11,12 +11,15 @@ export function presenceContribution(presence: Presence, isLocal: (userId: UserI
   function changedIn({ userId: viewer, since, now, initial, ignoredUsers }: SyncWindow): Map<UserId, ShownPresence> {
     const changed = new Map<UserId, ShownPresence>();
     for (const [userId, shown] of presence.listSince(since, now)) {
-      // A client that knows nothing yet takes everybody to be away, but itself wants to hear what it counts as.
-      const isNews = !initial || offlineUsersOnSync || shown.state !== 'offline' || userId === viewer;
+      // A client that knows nothing yet takes everybody to be away.
+      const isNews = !initial || offlineUsersOnSync || shown.state !== 'offline';
       if (isNews && !ignoredUsers.has(userId) && presence.sees(viewer, userId)) {
         changed.set(userId, presence.find(userId) ?? shown);
       }
     }
+    // But it wants to hear what its own user counts as.
+    const own = initial ? presence.find(viewer) : undefined;
+    if (own !== undefined) changed.set(viewer, own);
     return changed;
   }
 

@@ -19,19 +19,21 @@ interface Row {
 /** The profiles of local users. Everybody with an account has one, be it empty. */
 export class ProfileStore {
   readonly #find;
-  readonly #listChanged;
+  readonly #listNewFaces;
   readonly #put;
+  readonly #putFields;
   readonly #remove;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<Row>('SELECT display_name, avatar_url, fields FROM profiles WHERE user_id = ?');
-    this.#listChanged = db.prepareRead<{ user_id: string }>(
-      'SELECT user_id FROM profiles WHERE position > ? AND position <= ? ORDER BY position',
+    this.#listNewFaces = db.prepareRead<{ user_id: string }>(
+      'SELECT user_id FROM profiles WHERE face_position > ? AND face_position <= ? ORDER BY face_position',
     );
     this.#put = db.prepareWrite(`
-      INSERT INTO profiles (user_id, display_name, avatar_url, fields, position) VALUES (?, ?, ?, ?, ?)
+      INSERT INTO profiles (user_id, display_name, avatar_url, fields, face_position) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET display_name = excluded.display_name, avatar_url = excluded.avatar_url,
-        fields = excluded.fields, position = excluded.position`);
+        fields = excluded.fields, face_position = excluded.face_position`);
+    this.#putFields = db.prepareWrite('UPDATE profiles SET fields = ? WHERE user_id = ?');
     this.#remove = db.prepareWrite('DELETE FROM profiles WHERE user_id = ?');
   }
 
@@ -52,19 +54,22 @@ export class ProfileStore {
     };
   }
 
-  /** Users whose profile last changed in (since, now]. */
-  listChanged(since: StreamPosition, now: StreamPosition): UserId[] {
-    return this.#listChanged.list(since, now).map((row) => row.user_id as UserId);
+  /** Users whose name or picture last changed in (since, now]. */
+  listNewFaces(since: StreamPosition, now: StreamPosition): UserId[] {
+    return this.#listNewFaces.list(since, now).map((row) => row.user_id as UserId);
   }
 
   put(tx: WriteTx, userId: UserId, { displayName, avatarUrl, fields }: StoredProfile): void {
     const position = tx.nextPosition();
     this.#put.run(tx, userId, displayName ?? null, avatarUrl ?? null, JSON.stringify(fields), position);
-    tx.touch(`profile:${userId}`);
+  }
+
+  /** Of one who has a profile already. */
+  putFields(tx: WriteTx, userId: UserId, fields: JsonObject): void {
+    this.#putFields.run(tx, JSON.stringify(fields), userId);
   }
 
   remove(tx: WriteTx, userId: UserId): void {
     this.#remove.run(tx, userId);
-    tx.touch(`profile:${userId}`);
   }
 }

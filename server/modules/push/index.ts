@@ -1,6 +1,6 @@
 import type { RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
-import type { Timeline } from '../../rooms/types.ts';
+import type {} from '../../rooms/types.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
@@ -24,7 +24,6 @@ export interface PushNeeds extends CountingNeeds, NotificationRouteNeeds {
   readonly log: Logger;
   readonly events: CountingNeeds['events'] & NotificationRouteNeeds['events'];
   readonly visibility: CountingNeeds['visibility'] & NotificationRouteNeeds['visibility'];
-  readonly timeline: Pick<Timeline, 'listActiveRooms'>;
   /** Whether anything is counted at all; rules can be kept and read in any case. */
   readonly settings: { readonly enabled: boolean };
 }
@@ -48,10 +47,7 @@ export function push(needs: PushNeeds): Module & {
     name: 'push',
     routes: [...ruleRoutes(rules), ...notificationRoutes({ ...needs, store: unreadStore })],
     projections: needs.settings.enabled ? [counting] : [],
-    sync: [
-      pushRulesContribution({ rules, store: ruleStore }),
-      unreadContribution({ store: unreadStore, timeline: needs.timeline }),
-    ],
+    sync: [pushRulesContribution({ rules, store: ruleStore }), unreadContribution({ store: unreadStore })],
     start: () => clearing.start(),
     stop: () => clearing.stop(),
     onRead: (tx, receipt) => counting.read(tx, receipt),

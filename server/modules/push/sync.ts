@@ -1,6 +1,5 @@
 import type { RoomId } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
-import type { Timeline } from '../../rooms/types.ts';
 import type { RoomSyncPart, SyncContribution, SyncWindow } from '../../sync/types.ts';
 import type { PushRules } from './service/rules.ts';
 import type { PushRuleStore } from './store/rules.ts';
@@ -34,16 +33,15 @@ export function pushRulesContribution({
 /** What the viewer has not read (spec: client-server API, /sync, `unread_notifications`, `unread_thread_notifications`). */
 export function unreadContribution({
   store,
-  timeline,
 }: {
   store: Pick<UnreadStore, 'listUser' | 'listRoom' | 'listChangedRooms'>;
-  timeline: Pick<Timeline, 'listActiveRooms'>;
 }): SyncContribution {
   return {
     name: 'unread-counts',
     contribute: (window) => ({
-      rooms: window.initial || window.fullState ? allRooms(store, window) : changedRooms({ store, timeline }, window),
+      rooms: window.initial || window.fullState ? allRooms(store, window) : changedRooms(store, window),
     }),
+    complete: (window, roomId) => countsOf(store.listRoom(window.userId, roomId), window),
   };
 }
 
@@ -55,23 +53,16 @@ function allRooms(store: Pick<UnreadStore, 'listUser'>, window: SyncWindow): Rea
 }
 
 function changedRooms(
-  {
-    store,
-    timeline,
-  }: { store: Pick<UnreadStore, 'listRoom' | 'listChangedRooms'>; timeline: Pick<Timeline, 'listActiveRooms'> },
+  store: Pick<UnreadStore, 'listRoom' | 'listChangedRooms'>,
   window: SyncWindow,
 ): ReadonlyMap<RoomId, RoomSyncPart> {
-  const { userId, since, now, joined } = window;
+  const { userId, since, joined } = window;
   const parts = new Map<RoomId, RoomSyncPart>();
-  const tell = (roomId: RoomId, evenIfNone: boolean): void => {
-    if (!joined.has(roomId) || parts.has(roomId)) return;
-    const unread = store.listRoom(userId, roomId);
-    if (evenIfNone || unread.length > 0) parts.set(roomId, countsOf(unread, window));
+  const tell = (roomId: RoomId): void => {
+    if (joined.has(roomId)) parts.set(roomId, countsOf(store.listRoom(userId, roomId), window));
   };
-  for (const roomId of store.listChangedRooms(userId, since)) tell(roomId, true);
-  for (const [roomId, { newlyJoined }] of joined) if (newlyJoined) tell(roomId, true);
-  // Clients take threads that are not named with a room's news for read.
-  for (const roomId of timeline.listActiveRooms(since, now)) tell(roomId, false);
+  for (const roomId of store.listChangedRooms(userId, since)) tell(roomId);
+  for (const [roomId, { newlyJoined }] of joined) if (newlyJoined) tell(roomId);
   return parts;
 }
 

@@ -21,7 +21,7 @@ export type {
   RemoteDirectories,
 } from './service/needs.ts';
 export type { PublicRooms, PublicRoomsQuery } from './service/public-rooms.ts';
-export { instanceIdOf, type Publication } from './service/publication.ts';
+export type { Publication } from './service/publication.ts';
 export type { RoomSummaries } from './service/summaries.ts';
 export type { RoomSummary } from './store/summaries.ts';
 

@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { forbidden } from '../../matrix/errors.ts';
 import type { RoomId, UserId } from '../../matrix/identifiers.ts';
-import { type Database, STREAM_START, type StreamPosition } from '../../storage/types.ts';
+import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
+import { atMost } from '../../util/lru.ts';
 
 /** How long somebody may be typing without saying so again, in ms. */
 const LONGEST_TIMEOUT_MS = 120_000;
@@ -33,7 +34,7 @@ export interface TypingNeeds {
 export class Typing {
   readonly #needs: TypingNeeds;
   /** Least recently changed first to go; a room in which somebody types is changed again before 2,000 others are. */
-  readonly #rooms = new LRUCache<RoomId, TypingRoom>({ max: REMEMBERED_ROOMS });
+  readonly #rooms = new LRUCache<RoomId, TypingRoom>(atMost(REMEMBERED_ROOMS));
   readonly #timers = new Map<string, Timer>();
 
   constructor(needs: TypingNeeds) {
@@ -69,12 +70,12 @@ export class Typing {
     if (this.#change(roomId, userId, false)) this.#needs.sender?.send(roomId, userId, false);
   }
 
-  /** Rooms whose list changed in (since, now], with the list as it is. From the start: rooms in which somebody types. */
+  /** Rooms whose list changed in (since, now], as far as that is remembered, with the list as it is; it may be empty. */
   *listSince(since: StreamPosition, now: StreamPosition): IterableIterator<readonly [RoomId, ReadonlySet<UserId>]> {
     // Least recently changed last, so the first room that is too old ends the walk.
     for (const [roomId, room] of this.#rooms.entries()) {
       if (room.position <= since) return;
-      if (room.position <= now && (since !== STREAM_START || room.users.size > 0)) yield [roomId, room.users];
+      if (room.position <= now) yield [roomId, room.users];
     }
   }
 

@@ -9,6 +9,7 @@ import type { TokenStore } from '../store/tokens.ts';
 import type { Account, UserStore } from '../store/users.ts';
 import type { ApplicationService, ApplicationServices, Devices } from './needs.ts';
 import { hashToken, type Tokens } from './tokens.ts';
+import { atMost } from '../../../util/lru.ts';
 
 // About 500 bytes each; a household has some dozens of tokens.
 const REMEMBERED_TOKENS = 5_000;
@@ -33,7 +34,7 @@ export interface AuthenticatorNeeds {
 
 /** What was found out about tokens: asked on every request, so it is kept. */
 export class TokenMemory {
-  readonly #byHash = new LRUCache<string, Remembered>({ max: REMEMBERED_TOKENS });
+  readonly #byHash = new LRUCache<string, Remembered>(atMost(REMEMBERED_TOKENS));
 
   find(hash: string): Remembered | undefined {
     return this.#byHash.get(hash);

@@ -156,7 +156,7 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
         if (upload.device_keys !== undefined) putDeviceKeys(tx, userId, deviceId, upload.device_keys);
         putOneTimeKeys(tx, userId, deviceId, oneTime);
         putFallbackKeys(tx, userId, deviceId, fallback);
-        if (oneTime.length + fallback.length > 0) tx.touch(`device:${userId}/${deviceId}`);
+        if (oneTime.length + fallback.length > 0) countsChanged(tx, userId, deviceId);
       });
     },
     countOneTimeKeys: (userId, deviceId) => ({ [USUAL_ALGORITHM]: 0, ...oneTimeKeys.count(userId, deviceId) }),
@@ -174,14 +174,14 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
     claim: (tx, userId, deviceId, algorithm) => {
       const key = oneTimeKeys.claim(tx, userId, deviceId, algorithm);
       if (key !== undefined) {
-        tx.touch(`device:${userId}/${deviceId}`);
+        countsChanged(tx, userId, deviceId);
         return key;
       }
       const fallback = oneTimeKeys.findFallback(userId, deviceId, algorithm);
       if (fallback === undefined) return undefined;
       if (!fallback.used) {
         oneTimeKeys.markFallbackUsed(tx, userId, deviceId, algorithm);
-        tx.touch(`device:${userId}/${deviceId}`);
+        countsChanged(tx, userId, deviceId);
       }
       return fallback;
     },
@@ -192,6 +192,13 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
       deviceLists.changed(tx, userId);
     },
   };
+}
+
+/** Wakes the device: its next answer of /sync tells what it has left. */
+function countsChanged(tx: WriteTx, userId: UserId, deviceId: DeviceId): void {
+  // Who waits is only woken for something later than what they have read.
+  tx.nextPosition();
+  tx.touch(`device:${userId}/${deviceId}`);
 }
 
 /** The `signatures` of keys with those that were made later, as far as they are by one of `signers`. */

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import type { StreamPosition } from '../../../storage/types.ts';
 import type { StoredPresence } from '../store.ts';
+import { atMost } from '../../../util/lru.ts';
 
 /** Users whose presence is in memory; of others, what is stored. */
 export const MAX_SHOWN = 20_000;
@@ -13,7 +14,7 @@ export interface ShownPresence extends StoredPresence {
 
 /** What everybody was last shown as, in the order in which it was shown. */
 export class PresenceBoard {
-  readonly #shown = new LRUCache<UserId, ShownPresence>({ max: MAX_SHOWN });
+  readonly #shown = new LRUCache<UserId, ShownPresence>(atMost(MAX_SHOWN));
 
   find(userId: UserId): ShownPresence | undefined {
     return this.#shown.peek(userId);

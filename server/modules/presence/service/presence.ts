@@ -93,7 +93,7 @@ export class Presence {
   stop(): void {
     for (const { timer } of this.#present.values()) timer?.cancel();
     this.#writeTimer?.cancel();
-    this.#writeDown();
+    this.#tryWriteDown();
   }
 
   /** Whether the viewer may see somebody's presence. */
@@ -190,6 +190,13 @@ export class Presence {
   faceChanged(userId: UserId): void {
     const shown = this.find(userId);
     if (shown !== undefined) this.#tell(userId, shown);
+  }
+
+  /** The account is new: making it was the first thing its user did. */
+  registered(tx: WriteTx, userId: UserId): void {
+    const { store, clock } = this.#needs;
+    if (store.find(userId) !== undefined) return;
+    store.put(tx, userId, { ...NEVER_SEEN, lastActiveTs: clock.now(), position: tx.nextPosition() });
   }
 
   /** The account is closed. */

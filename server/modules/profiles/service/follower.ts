@@ -57,8 +57,11 @@ export function profileFollower({ log, store, rooms, state, sender }: ProfileFol
   return {
     name: 'profiles',
     follow: async (since, now, stopping) => {
-      for (const userId of store.listChanged(since, now)) await tellRooms(userId, stopping);
-      return undefined;
+      const users = store.listNewFaces(since, now);
+      for (const userId of users) await tellRooms(userId, stopping);
+      if (users.length === 0 || stopping.aborted) return undefined;
+      // The cursor is to be stored now: what a user calls themselves in one room, later, must not be undone by a repeat.
+      return () => {};
     },
   };
 }

@@ -138,10 +138,12 @@ export function profileService(needs: ProfileServiceNeeds): Profiles {
   }
 
   function put(tx: WriteTx, userId: UserId, old: StoredProfile, changed: StoredProfile): void {
-    const sameFace = old.displayName === changed.displayName && old.avatarUrl === changed.avatarUrl;
-    if (sameFace && JSON.stringify(old.fields) === JSON.stringify(changed.fields)) return;
-    store.put(tx, userId, changed);
-    if (!sameFace) for (const tell of onFaceChanged) tell(tx, userId);
+    if (old.displayName === changed.displayName && old.avatarUrl === changed.avatarUrl) {
+      store.putFields(tx, userId, changed.fields);
+    } else {
+      store.put(tx, userId, changed);
+      for (const tell of onFaceChanged) tell(tx, userId);
+    }
   }
 
   function set(tx: WriteTx, userId: UserId, key: string, value: JsonValue): void {

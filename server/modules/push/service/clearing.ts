@@ -11,7 +11,8 @@ const READ_KEPT_MS = DAY_MS;
 const KEPT_MS = 30 * DAY_MS;
 /** Unread events of a thread that are known one by one. Of those before them only the number is. */
 const UNREAD_KEPT = 1_000;
-/** Rows looked at, or removed, in one go: some milliseconds. */
+/** Counts looked at, and notifications removed, in one go: some milliseconds. */
+const COUNTS_SLICE = 100;
 const SLICE = 500;
 const ANY_POSITION = Number.MAX_SAFE_INTEGER;
 
@@ -54,7 +55,7 @@ export class Clearing {
   async #clear(): Promise<void> {
     const now = this.#clock.now();
     for (let last = 0; !this.#stopped; await nextTurn()) {
-      const slice = this.#store.listCounts(last, SLICE);
+      const slice = this.#store.listCounts(last, COUNTS_SLICE);
       for (const count of slice) if (count.hasNotifications) await this.#clearNotifications(count, now);
       const spent = slice.filter((count) => isSpent(count, now));
       if (spent.length > 0) {
@@ -63,7 +64,7 @@ export class Clearing {
         });
       }
       const newest = slice.at(-1);
-      if (newest === undefined || slice.length < SLICE) return;
+      if (newest === undefined || slice.length < COUNTS_SLICE) return;
       last = newest.nid;
     }
   }

@@ -82,7 +82,7 @@ export class UnreadCounting implements Projection {
     for (const userId of this.#listRecipients(event)) {
       if (userId === event.sender || ignoredUsers(userId).has(event.sender)) continue;
       context.userId = userId;
-      const outcome = evaluate(this.#rulesets.compiledOf(userId), pushEvent, context);
+      const outcome = evaluate(this.#rulesets.compiledFor(userId, event.roomId), pushEvent, context);
       if (!outcome.notify || !this.#maySee(userId, event)) continue;
       threadId ??= threads.threadOfEvent(event);
       this.#store.insert(tx, {

@@ -80,6 +80,6 @@ export function createPublication(
 }
 
 /** The `instance_id` of a network as `GET /thirdparty/protocols` gives it to clients. */
-export function instanceIdOf(appserviceId: string, networkId: string): string {
+function instanceIdOf(appserviceId: string, networkId: string): string {
   return `${appserviceId}|${networkId}`;
 }

@@ -37,7 +37,7 @@ export interface UpgradeNeeds {
   readonly serverName: ServerName;
   readonly events: Pick<EventReader, 'findRoom' | 'findEvent'>;
   readonly state: Pick<StateReader, 'findCurrent' | 'currentState'>;
-  readonly members: Pick<MembershipReader, 'findMember' | 'isJoined' | 'listLocalJoined'>;
+  readonly members: Pick<MembershipReader, 'findMember' | 'isJoined' | 'listLocalJoined' | 'listMembers'>;
   readonly timeline: Pick<Timeline, 'findLatest'>;
   readonly sender: Pick<EventSender, 'createRoom' | 'send'>;
   readonly profiles: Profiles;

@@ -1,3 +1,4 @@
+import { checkCanonical } from '../../../matrix/canonical-json.ts';
 import { isRoomId, type RoomAlias, type RoomId, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { RoomVersion } from '../../../matrix/room-versions.ts';
@@ -39,7 +40,13 @@ const CANONICAL_ALIAS = 'm.room.canonical_alias';
 
 /** Works out the replacement of a room for `user`. Reads, and changes nothing. */
 export function planReplacement(
-  { events, state, timeline, directory }: Pick<UpgradeNeeds, 'events' | 'state' | 'timeline' | 'directory'>,
+  {
+    events,
+    state,
+    members,
+    timeline,
+    directory,
+  }: Pick<UpgradeNeeds, 'events' | 'state' | 'members' | 'timeline' | 'directory'>,
   {
     roomId,
     create,
@@ -68,7 +75,7 @@ export function planReplacement(
   if (joinRules !== undefined) {
     copied.unshift({ type: 'm.room.join_rules', stateKey: '', content: joinRulesFor(joinRules, version) });
   }
-  const bans = listBans(roomId, { events, state }).filter(
+  const bans = listBans(roomId, { members, state }).filter(
     (ban) => !creators.some((creator) => creator === ban.stateKey),
   );
   const aliases = splitCanonicalAlias(find(CANONICAL_ALIAS)?.content, directory.listAliases(roomId));
@@ -88,17 +95,18 @@ export function planReplacement(
     content === undefined ? [] : [{ type: 'm.room.power_levels', stateKey: '', content }];
   const isSpace = create.content['type'] === SPACE;
 
+  const drafts = [
+    ...levelsDraft(levels?.first),
+    ...copied,
+    ...(isSpace ? listOfType(roomId, 'm.space.child', { events, state }) : []),
+    ...listOfType(roomId, 'm.space.parent', { events, state }),
+    ...(aliases.moved === undefined ? [] : [{ type: CANONICAL_ALIAS, stateKey: '', content: aliases.moved }]),
+    ...bans,
+    ...levelsDraft(levels?.final),
+  ];
   return {
     createContent: createContentFor(create, { roomId, lastEvent: timeline.findLatest(roomId), others }),
-    state: [
-      ...levelsDraft(levels?.first),
-      ...copied,
-      ...(isSpace ? listOfType(roomId, 'm.space.child', { events, state }) : []),
-      ...listOfType(roomId, 'm.space.parent', { events, state }),
-      ...(aliases.moved === undefined ? [] : [{ type: CANONICAL_ALIAS, stateKey: '', content: aliases.moved }]),
-      ...bans,
-      ...levelsDraft(levels?.final),
-    ],
+    state: version.strictCanonicalJson ? drafts.map(withoutFractions) : drafts,
     oldCanonicalAlias: aliases.kept,
   };
 }
@@ -114,6 +122,21 @@ function createContentFor(
     ...(federate === false ? { 'm.federate': false } : {}),
     ...(others.length === 0 ? {} : { additional_creators: others }),
   };
+}
+
+/** Up to version 5 rooms may hold numbers that no event of a later one can. */
+function withoutFractions(draft: StateDraft): StateDraft {
+  if (checkCanonical(draft.content) === undefined) return draft;
+  const truncate = (value: JsonValue): JsonValue => {
+    if (typeof value === 'number') {
+      return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, Math.trunc(value)));
+    }
+    if (Array.isArray(value)) return value.map(truncate);
+    return isJsonObject(value) ? truncateAll(value) : value;
+  };
+  const truncateAll = (object: JsonObject): JsonObject =>
+    Object.fromEntries(Object.entries(object).map(([key, value]) => [key, truncate(value)]));
+  return { ...draft, content: truncateAll(draft.content) };
 }
 
 /** In a version that does not know the rule nobody could join: then those who are invited can. */
@@ -144,8 +167,11 @@ function listOfType(roomId: RoomId, type: string, { events, state }: StateParts)
     });
 }
 
-function listBans(roomId: RoomId, parts: StateParts): StateDraft[] {
-  return listOfType(roomId, 'm.room.member', parts).filter(({ content }) => content['membership'] === 'ban');
+function listBans(roomId: RoomId, { members, state }: Pick<UpgradeNeeds, 'members' | 'state'>): StateDraft[] {
+  return members.listMembers(roomId, 'ban').flatMap(({ userId }): StateDraft[] => {
+    const content = state.findCurrent(roomId, 'm.room.member', userId)?.content;
+    return content === undefined ? [] : [{ type: 'm.room.member', stateKey: userId, content }];
+  });
 }
 
 /** Parts a room's advertised aliases into those that are about to lead to the new room, and those that stay. */

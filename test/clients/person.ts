@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import {
+  ClientEvent,
+  createClient,
+  type MatrixClient,
+  type MatrixEvent,
+  MatrixEventEvent,
+  PendingEventOrdering,
+  type Room,
+  RoomEvent,
+  SyncState,
+} from 'matrix-js-sdk';
+import { logger as sdkLogger } from 'matrix-js-sdk/lib/logger.js';
+import type { ServerProcess } from './server-process.ts';
+
+const DEADLINE_MS = 30_000;
+
+const nothing = (): void => undefined;
+const quiet = {
+  trace: nothing,
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  getChild: () => quiet,
+};
+// Some parts of the SDK do not ask which logger they were given.
+Object.assign(sdkLogger, { ...quiet, log: nothing });
+
+/** What a client tells that may be what somebody waits for. */
+const NEWS = [
+  ClientEvent.Sync,
+  MatrixEventEvent.Decrypted,
+  RoomEvent.Timeline,
+  RoomEvent.Redaction,
+  RoomEvent.LocalEchoUpdated,
+] as const;
+
+/** Somebody with a real client, that encrypts by itself. It stays while the server comes and goes. */
+export class Person {
+  readonly client: MatrixClient;
+  readonly #server: ServerProcess;
+
+  private constructor(client: MatrixClient, server: ServerProcess) {
+    this.client = client;
+    this.#server = server;
+  }
+
+  /** Somebody's device logs in (they have an account already) and begins to sync. */
+  static async logIn(server: ServerProcess, username: string): Promise<Person> {
+    const { baseUrl } = server;
+    const { access_token, user_id, device_id } = await createClient({ baseUrl, logger: quiet }).loginRequest({
+      type: 'm.login.password',
+      identifier: { type: 'm.id.user', user: username },
+      password: `password of ${username}`,
+    });
+    const client = createClient({
+      baseUrl,
+      accessToken: access_token,
+      userId: user_id,
+      deviceId: device_id,
+      timelineSupport: true,
+      logger: quiet,
+    });
+    await client.initRustCrypto({ useIndexedDB: false });
+    const person = new Person(client, server);
+    // Its own pauses between attempts are made for networks that come back when they like.
+    client.on(ClientEvent.Sync, (state) => {
+      if (state === SyncState.Reconnecting || state === SyncState.Error) person.reconnect();
+    });
+    await client.startClient({
+      initialSyncLimit: 20,
+      pendingEventOrdering: PendingEventOrdering.Detached,
+      threadSupport: true,
+    });
+    await person.until('the first sync', () => client.isInitialSyncComplete());
+    return person;
+  }
+
+  static async register(server: ServerProcess, username: string): Promise<Person> {
+    await createClient({ baseUrl: server.baseUrl, logger: quiet }).registerRequest({
+      username,
+      password: `password of ${username}`,
+      auth: { type: 'm.login.dummy' },
+      inhibit_login: true,
+    });
+    return await Person.logIn(server, username);
+  }
+
+  get userId(): string {
+    return this.client.getSafeUserId();
+  }
+
+  /** Tries to get through to the server at once, if there is one. */
+  reconnect(): void {
+    setImmediate(() => {
+      if (this.#server.isUp) this.client.retryImmediately();
+    });
+  }
+
+  room(roomId: string): Room {
+    const room = this.client.getRoom(roomId);
+    assert.ok(room !== null, 'the client knows the room');
+    return room;
+  }
+
+  /** Waits until `look` gives something, which it is asked whenever there is news. */
+  async until<Found>(
+    what: string,
+    look: () => Promise<Found | undefined | null | false> | Found | undefined | null | false,
+  ): Promise<Found> {
+    const { promise, resolve, reject } = Promise.withResolvers<Found>();
+    let looking = false;
+    let again = false;
+    const tryIt = async (): Promise<void> => {
+      again = true;
+      if (looking) return;
+      looking = true;
+      try {
+        while (again) {
+          again = false;
+          const found = await look();
+          if (found !== undefined && found !== null && found !== false) resolve(found);
+        }
+      } catch (error) {
+        reject(error instanceof Error ? error : new Error(String(error)));
+      } finally {
+        looking = false;
+      }
+    };
+    // Others who listen to the same event have to be done with it.
+    const onNews = (): void => void setImmediate(() => void tryIt());
+    for (const event of NEWS) this.client.on(event, onNews);
+    const deadline = setTimeout(() => reject(new Error(`${this.userId} waited in vain for ${what}`)), DEADLINE_MS);
+    onNews();
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(deadline);
+      for (const event of NEWS) this.client.off(event, onNews);
+    }
+  }
+
+  /** Sends until the server has answered, however often it goes away meanwhile. Gives the event's ID. */
+  async send(roomId: string, type: string, content: object, threadId: string | null = null): Promise<string> {
+    const transactionId = this.client.makeTxnId();
+    const sendEvent: (...args: unknown[]) => Promise<{ event_id: string }> = this.client.sendEvent.bind(
+      this.client,
+    ) as never;
+    let attempt = sendEvent(roomId, threadId, type, content, transactionId);
+    for (;;) {
+      try {
+        return (await attempt).event_id;
+      } catch (error) {
+        if (this.#server.isUp && !isConnectionError(error)) throw error;
+        await this.#server.up();
+        const event = this.room(roomId)
+          .getPendingEvents()
+          .find((pending) => pending.getTxnId() === transactionId);
+        // It had arrived after all, and came back with a sync before the answer was missed.
+        if (event === undefined) return this.#sent(roomId, transactionId);
+        attempt = this.client.resendEvent(event, this.room(roomId));
+      }
+    }
+  }
+
+  #sent(roomId: string, transactionId: string): string {
+    const id = this.room(roomId)
+      .getLiveTimeline()
+      .getEvents()
+      .find((event) => event.getUnsigned().transaction_id === transactionId)
+      ?.getId();
+    assert.ok(id !== undefined, 'an event that is no longer pending is in the room');
+    return id;
+  }
+
+  /** The messages of the room's timeline as this client reads them, oldest first. */
+  messages(roomId: string): MatrixEvent[] {
+    return this.room(roomId)
+      .getLiveTimeline()
+      .getEvents()
+      .filter((event) => event.getType() === 'm.room.message');
+  }
+
+  stop(): void {
+    this.client.stopClient();
+    this.client.removeAllListeners();
+  }
+}
+
+function isConnectionError(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'ConnectionError' || error.message.includes('fetch failed'));
+}
