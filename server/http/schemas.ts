@@ -1,4 +1,4 @@
-import Type, { type Static, type TObject, type TSchema, type TUnsafe } from 'typebox';
+import type { Static, TObject, TSchema, TUnsafe } from 'typebox';
 
 import {
   isDeviceId,
@@ -15,6 +15,7 @@ import {
   type UserId,
 } from '../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../matrix/json.ts';
+import { Type } from './type.ts';
 
 /*
  * The schemas routes are written with. Where one stands for a checked identifier its static type is that identifier's, so

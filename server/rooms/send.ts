@@ -72,6 +72,12 @@ export class Sender implements EventSender {
     });
   }
 
+  sendWithin(tx: WriteTx, draft: EventDraft): PersistedEvent {
+    const head = this.#parts.heads.find(draft.roomId);
+    if (head === undefined) throw notFound('Unknown room');
+    return this.#send(tx, head, draft);
+  }
+
   async createRoom({
     version,
     creator,
@@ -81,7 +87,7 @@ export class Sender implements EventSender {
   }: Parameters<EventSender['createRoom']>[0]): Promise<{ roomId: RoomId; events: readonly PersistedEvent[] }> {
     const { db, heads } = this.#parts;
     return db.write((tx): { roomId: RoomId; events: readonly PersistedEvent[] } => {
-      const create = this.#buildCreate(version, creator, createContent);
+      const create = this.#buildCreate(tx, version, creator, createContent);
       const { roomId } = create;
       const events = [this.#accept(tx, heads.insert(tx, roomId, version), create)];
       for (const draft of draftsOf(roomId)) {
@@ -199,10 +205,16 @@ export class Sender implements EventSender {
     }
   }
 
-  #buildCreate(version: RoomVersion, creator: UserId, createContent: JsonObject): RoomEvent {
+  #buildCreate(
+    tx: WriteTx,
+    version: RoomVersion,
+    creator: UserId,
+    createContent: Parameters<EventSender['createRoom']>[0]['createContent'],
+  ): RoomEvent {
     const { serverName, signingKey, random, clock, heads } = this.#parts;
+    const roomId = version.roomIdIsCreateHash ? undefined : this.#newRoomId();
     const content: JsonObject = {
-      ...createContent,
+      ...(typeof createContent === 'function' ? createContent(tx, roomId) : createContent),
       room_version: version.id,
       ...(version.creatorIsSender ? {} : { creator }),
     };
@@ -212,7 +224,7 @@ export class Sender implements EventSender {
         serverName,
         signingKey,
         version,
-        roomId: version.roomIdIsCreateHash ? undefined : this.#newRoomId(),
+        roomId,
         type: 'm.room.create',
         sender: creator,
         stateKey: '',
@@ -228,9 +240,12 @@ export class Sender implements EventSender {
   }
 
   #newRoomId(): RoomId {
-    const id = `!${randomString(this.#parts.random, OPAQUE_ID_LENGTH)}:${this.#parts.serverName}`;
-    if (!isRoomId(id)) throw new TypeError('a new room ID was none');
-    return id;
+    const { random, serverName, heads } = this.#parts;
+    for (;;) {
+      const id = `!${randomString(random, OPAQUE_ID_LENGTH)}:${serverName}`;
+      if (!isRoomId(id)) throw new TypeError('a new room ID was none');
+      if (heads.find(id) === undefined) return id;
+    }
   }
 }
 

@@ -233,6 +233,8 @@ export interface EventSender {
    * @throws MatrixError M_FORBIDDEN with the auth rule's reason, M_TOO_LARGE, M_BAD_JSON, M_NOT_FOUND for an unknown room
    */
   send(draft: EventDraft, options?: SendOptions): Promise<PersistedEvent>;
+  /** As `send`, within a write that is under way and is undone together with it. Always stores an event. */
+  sendWithin(tx: WriteTx, draft: EventDraft): PersistedEvent;
   /**
    * Makes a room out of its create event's content, its creator's join and what follows, one after the other on the
    * same road, all or nothing. Drafts take the room ID that comes out.
@@ -240,8 +242,11 @@ export interface EventSender {
   createRoom(options: {
     version: RoomVersion;
     creator: UserId;
-    /** m.room.create content; `room_version` and, where the version wants it, `creator` are set here. */
-    createContent: JsonObject;
+    /**
+     * m.room.create content; `room_version` and, where the version wants it, `creator` are set here. A function gets the
+     * ID the room will have, in versions that do not make it out of this very content.
+     */
+    createContent: JsonObject | ((tx: WriteTx, roomId: RoomId | undefined) => JsonObject);
     /** The events after create, in order, the creator's join first. */
     events: (roomId: RoomId) => readonly Omit<EventDraft, 'roomId'>[];
     alongside?: (tx: WriteTx, roomId: RoomId) => void;

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import Type from 'typebox';
 import type { Requester, Route } from '../http/route.ts';
 import { route } from '../http/route.ts';
 import { userId } from '../http/schemas.ts';
+import { Type } from '../http/type.ts';
 import { forbidden, invalidParam, notFound, notJson } from '../matrix/errors.ts';
 import type { UserId } from '../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../matrix/json.ts';

@@ -1,5 +1,6 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { roomId, text, userId } from '../http/schemas.ts';
+import { Type } from '../http/type.ts';
 import { bodyCheck } from '../http/validate.ts';
 import type { RoomId, UserId } from '../matrix/identifiers.ts';
 import type { JsonValue } from '../matrix/json.ts';

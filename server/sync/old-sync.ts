@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { Route } from '../http/route.ts';
 import { route } from '../http/route.ts';
 import { eventId, roomId } from '../http/schemas.ts';
+import { Type } from '../http/type.ts';
 import { MatrixError, notFound } from '../matrix/errors.ts';
 import { Deadline } from './notifier.ts';
 import { eventStream } from './old-event-stream.ts';

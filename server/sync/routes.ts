@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import type { Requester, Route } from '../http/route.ts';
 import { route } from '../http/route.ts';
+import { Type } from '../http/type.ts';
 import type { UserId } from '../matrix/identifiers.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import { STREAM_START, type StreamPosition } from '../storage/types.ts';

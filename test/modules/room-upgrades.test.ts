@@ -40,8 +40,12 @@ test('a replaced room points to the new one, and the new one back', async () => 
     const create = await stateOf(ann, replacement, 'm.room.create');
     assert.equal(create.room_version, to);
     assert.equal(create.predecessor.room_id, old);
-    assert.equal(create.predecessor.event_id, lastEvent);
     const tombstone = await stateOf(ann, old, 'm.room.tombstone');
+    const tombstones = expectOk(
+      await ann.get(room(old, 'messages'), { dir: 'b', filter: JSON.stringify({ types: ['m.room.tombstone'] }) }),
+    );
+    // From version 12 on the new room's ID, which the tombstone names, depends on this very content.
+    assert.equal(create.predecessor.event_id, to === '12' ? lastEvent : tombstones.chunk[0].event_id);
     assert.equal(tombstone.replacement_room, replacement);
     assert.equal(typeof tombstone.body, 'string');
     assert.deepEqual(await stateOf(ann, replacement, 'm.room.name'), { name: 'Kitchen' });

@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { RateLimit } from '../../http/rate-limit.ts';
 import { Reply, route, type Requester, type Route } from '../../http/route.ts';
 import { deviceId, jsonObject } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { bodyCheck } from '../../http/validate.ts';
 import { notFound } from '../../matrix/errors.ts';
 import type { DeviceId } from '../../matrix/identifiers.ts';

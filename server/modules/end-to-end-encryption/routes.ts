@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { Requester, Route } from '../../http/route.ts';
 import { route } from '../../http/route.ts';
 import { durationMs, jsonObject, mapByUser, mapOf } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { unknownError } from '../../matrix/errors.ts';
 import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject } from '../../matrix/json.ts';

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import Type from 'typebox';
 import { route, type Requester, type Route } from '../../http/route.ts';
 import { eventId, limit, roomId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { forbidden, notFound } from '../../matrix/errors.ts';
 import { splitStateKey } from '../../matrix/events/event.ts';
 import type { EventId } from '../../matrix/identifiers.ts';

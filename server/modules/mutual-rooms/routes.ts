@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { RateLimit } from '../../http/rate-limit.ts';
 import { route, type Route } from '../../http/route.ts';
 import { userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { invalidParam } from '../../matrix/errors.ts';
 import { isRoomId } from '../../matrix/identifiers.ts';
 import type { MembershipReader } from '../../rooms/types.ts';

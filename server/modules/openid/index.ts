@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import Type from 'typebox';
 import type { RateLimit } from '../../http/rate-limit.ts';
 import { route } from '../../http/route.ts';
 import { emptyObject, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { forbidden } from '../../matrix/errors.ts';
 import type { ServerName, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { jsonObject, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { checkFieldKey } from './service/fields.ts';
 import { type Profiles, valueIn } from './service/profiles.ts';
 

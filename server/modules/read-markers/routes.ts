@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { eventId, roomId, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { forbidden, notFound } from '../../matrix/errors.ts';
 import type { EventId, RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Database } from '../../storage/types.ts';

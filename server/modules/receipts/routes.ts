@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { eventId, roomId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { invalidParam } from '../../matrix/errors.ts';
 import type { EventId, RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Receipts } from './service.ts';

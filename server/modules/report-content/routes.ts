@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import type { RateLimit } from '../../http/rate-limit.ts';
 import { eventId, roomId, text, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { notFound } from '../../matrix/errors.ts';
 import type { UserId } from '../../matrix/identifiers.ts';
 import type { EventReader, MembershipReader, Visibility } from '../../rooms/types.ts';

@@ -1,6 +1,7 @@
-import Type, { type TSchema } from 'typebox';
+import type { TSchema } from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { eventType, jsonObject, stateKey, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import type { RoomCreation } from './service/create-room.ts';
 
 // Null is what some clients send for what they have no value of.

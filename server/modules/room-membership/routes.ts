@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { type Requester, route, type Route } from '../../http/route.ts';
 import { emptyObject, jsonObject, roomId, roomIdOrAlias, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { badJson, missingParam } from '../../matrix/errors.ts';
 import { isServerName, type RoomId, type ServerName, type UserId } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { roomIdOrAlias } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import type { RoomPreviews } from './service.ts';
 
 /** Spec: `GET /room_summary/{roomIdOrAlias}`, with or without an access token. */

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { roomId, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import type { RoomUpgrades } from './service/upgrade.ts';
 
 /** Spec: `POST /rooms/{roomId}/upgrade`. */

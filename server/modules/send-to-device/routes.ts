@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { eventType, jsonObject, mapByUser, mapOf, nonEmptyText } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import type { ToDevice } from './service.ts';
 
 /** A key for every device of a large room has to fit. */

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { nonEmptyText, roomId, userId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { forbidden, MatrixError } from '../../matrix/errors.ts';
 import type { UserId } from '../../matrix/identifiers.ts';
 import type { Database } from '../../storage/types.ts';

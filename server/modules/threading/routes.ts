@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { roomId } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import { forbidden, invalidParam } from '../../matrix/errors.ts';
 import { formatTimelineToken } from '../../rooms/timeline-token.ts';
 import type { Visibility } from '../../rooms/types.ts';

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../http/route.ts';
 import { limit } from '../../http/schemas.ts';
+import { Type } from '../../http/type.ts';
 import type { Search } from './service/search.ts';
 
 const DEFAULT_LIMIT = 10;

@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import { route, type Route } from '../../../http/route.ts';
 import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { forbidden, unrecognized } from '../../../matrix/errors.ts';
 import type { InteractiveAuthSessions } from '../service/interactive-auth.ts';
 import type { AccountsSettings } from '../service/settings.ts';

@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import { Reply, route, type Route } from '../../../http/route.ts';
 import { jsonObject } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { bodyCheck } from '../../../http/validate.ts';
 import type { ServerName } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';

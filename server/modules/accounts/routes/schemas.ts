@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 
 /** What `POST /register` and `POST /login` have in common. */
 const session = {

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../../http/route.ts';
 import { text, userId } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { forbidden } from '../../../matrix/errors.ts';
 import type { Presence } from '../service/presence.ts';
 

@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { route, type Route } from '../../../http/route.ts';
+import { Type } from '../../../http/type.ts';
 import { invalidParam } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';

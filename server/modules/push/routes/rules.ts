@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../../http/route.ts';
 import { userId } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { forbidden, invalidParam, MatrixError } from '../../../matrix/errors.ts';
 import type { JsonValue } from '../../../matrix/json.ts';
 import { isPushRuleKind, PUSH_RULE_KINDS, type PushRuleKind } from '../../../matrix/push-rules/rules.ts';

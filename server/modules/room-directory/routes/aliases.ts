@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../../http/route.ts';
 import { emptyObject, roomAlias, roomId } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { forbidden, notFound } from '../../../matrix/errors.ts';
 import type { Aliases } from '../service/aliases.ts';
 import type { DirectoryNeeds } from '../service/needs.ts';

@@ -1,6 +1,7 @@
-import Type, { type TSchema } from 'typebox';
+import type { TSchema } from 'typebox';
 import { route, type RequesterOf, type Route } from '../../../http/route.ts';
 import { limit, nonEmptyText, roomId, serverName } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { invalidParam, missingToken } from '../../../matrix/errors.ts';
 import type { ServerName } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Requester, type Route } from '../../../http/route.ts';
 import { direction, eventId, limit, roomId } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { notFound } from '../../../matrix/errors.ts';
 import type { JsonObject, JsonValue } from '../../../matrix/json.ts';
 import { formatTimelineToken } from '../../../rooms/timeline-token.ts';

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { route, type Route } from '../../../http/route.ts';
 import { eventId, eventType, jsonObject, nonEmptyText, roomId, stateKey, timestampMs } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import type { Sending } from '../service/send.ts';
 
 const transactionId = nonEmptyText(255);

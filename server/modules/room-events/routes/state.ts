@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { Reply, route, type Route } from '../../../http/route.ts';
 import { eventType, roomId, stateKey } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
 import { notFound } from '../../../matrix/errors.ts';
 import { checkAccess, stateFor } from '../service/access.ts';
 import { listJoined, listMembers } from '../service/members.ts';

@@ -39,7 +39,7 @@ export interface UpgradeNeeds {
   readonly state: Pick<StateReader, 'findCurrent' | 'currentState'>;
   readonly members: Pick<MembershipReader, 'findMember' | 'isJoined' | 'listLocalJoined' | 'listMembers'>;
   readonly timeline: Pick<Timeline, 'findLatest'>;
-  readonly sender: Pick<EventSender, 'createRoom' | 'send'>;
+  readonly sender: Pick<EventSender, 'createRoom' | 'send' | 'sendWithin'>;
   readonly profiles: Profiles;
   readonly directory: Directory;
   /** rc_room_creation */

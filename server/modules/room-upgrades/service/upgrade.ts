@@ -4,6 +4,7 @@ import type { JsonObject } from '../../../matrix/json.ts';
 import { readPowerLevels } from '../../../matrix/power-levels.ts';
 import { type RoomVersion, roomVersions } from '../../../matrix/room-versions.ts';
 import type { PersistedEvent } from '../../../rooms/types.ts';
+import type { WriteTx } from '../../../storage/types.ts';
 import type { Actor, UpgradeNeeds } from './needs.ts';
 import { restrictedLevels } from './power-levels.ts';
 import { planReplacement, type Replacement, type StateDraft } from './replacement.ts';
@@ -61,12 +62,27 @@ export function createUpgrades(needs: UpgradeNeeds): RoomUpgrades {
         ...(profile?.avatarUrl === undefined ? {} : { avatar_url: profile.avatarUrl }),
       },
     };
+    const sendTombstone = (tx: WriteTx, replacement: RoomId): PersistedEvent =>
+      sender.sendWithin(tx, {
+        roomId: old,
+        type: TOMBSTONE,
+        sender: user,
+        stateKey: '',
+        content: { body: 'This room has been replaced', replacement_room: replacement },
+      });
     const { roomId } = await sender.createRoom({
       version,
       creator: user,
-      createContent: plan.createContent,
+      createContent: (tx, replacement) => {
+        if (replacement === undefined) return plan.createContent;
+        const { eventId } = sendTombstone(tx, replacement);
+        return { ...plan.createContent, predecessor: { room_id: old, event_id: eventId } };
+      },
       events: () => [join, ...plan.state].map((draft) => ({ ...draft, sender: user })),
       alongside: (tx, replacement) => {
+        // Where there is a tombstone already, the join has found it, and brought everything over.
+        if (!version.roomIdIsCreateHash) return;
+        sendTombstone(tx, replacement);
         directory.move(tx, old, replacement);
         transferUserData(tx, user, old, replacement);
       },
@@ -92,17 +108,9 @@ export function createUpgrades(needs: UpgradeNeeds): RoomUpgrades {
       checkMayReplace(by, roomId, create);
       limit.checkFor(by, by.userId);
       const { userId: user } = by;
-      // From here on nothing is waited for that takes time: one commit holds both rooms' changes, or none does.
       const plan = planReplacement(needs, { roomId, create, version: newVersion, user, additionalCreators });
       const oldLevels = state.findCurrent(roomId, 'm.room.power_levels', '');
       const replacement = await make(user, roomId, newVersion, plan);
-      await sender.send({
-        roomId,
-        type: TOMBSTONE,
-        sender: user,
-        stateKey: '',
-        content: { body: 'This room has been replaced', replacement_room: replacement },
-      });
       await tryToSet(user, roomId, 'm.room.canonical_alias', plan.oldCanonicalAlias);
       await tryToSet(
         user,
