@@ -23,6 +23,7 @@ import { prepareReply, type PreparedReply } from './prepare-reply.ts';
 import { Reply, type Auth, type Requester, type RouteRequest } from './route.ts';
 import type { Match, Router, ServedRoute } from './router.ts';
 import { discardReply, sendReply } from './send-reply.ts';
+import { canCheck, prepareChecks } from './validate.ts';
 
 /** What a limit that lies over all routes gets to see of a request. */
 export interface LimitedRequest {
@@ -182,6 +183,8 @@ class ListenerService {
       exchange.requester = origin;
     }
 
+    if (!canCheck() && (served.checkParams ?? served.checkQuery ?? served.checkBody) !== undefined)
+      await prepareChecks();
     const checkedParams = served.checkParams?.(params) ?? params;
     const checkedQuery = served.checkQuery?.(query) ?? query;
     let body: unknown;

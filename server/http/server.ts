@@ -1,5 +1,5 @@
 import type { Database } from '../storage/types.ts';
-import type { Clock } from '../util/clock.ts';
+import type { Clock, Timer } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import { accessLog, type FinishedRequest } from './access-log.ts';
 import type { Authenticator, FederationAuthenticator } from './authenticate.ts';
@@ -8,6 +8,7 @@ import { Listener, type ListenerOptions, type ListeningAddress } from './listene
 import { Reply, route, type Route } from './route.ts';
 import { buildRouter } from './router.ts';
 import { requestListener, StoppingError, type RequestLimiter, type ServeNeeds } from './serve.ts';
+import { prepareChecks } from './validate.ts';
 
 export type { ListenerOptions, ListeningAddress } from './listener.ts';
 
@@ -48,6 +49,8 @@ export interface HttpServer {
 }
 
 const STOP_GRACE_MS = 3_000;
+/** How long after the start (ms) what the first real request will need is loaded, if none has come by then. */
+const WARM_UP_MS = 1_000;
 
 /**
  * Makes the HTTP server of the given routes; it listens from `start` on. Throws at once where routes contradict each other.
@@ -58,6 +61,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const inFlight = new Set<Exchange>();
   const writeLine = accessLog(log);
   let stopping = false;
+  let warmUp: Timer | undefined;
 
   const needs: ServeNeeds = {
     router: buildRouter([...options.routes, health]),
@@ -89,10 +93,12 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         await Promise.all(started.map((listener) => listener.stop(0)));
         throw error;
       }
+      warmUp = clock.after(WARM_UP_MS, () => void prepareChecks());
       return { addresses: listeners.flatMap((listener) => listener.addresses) };
     },
     stop: async () => {
       stopping = true;
+      warmUp?.cancel();
       const reason = new StoppingError();
       const stopped = listeners.map((listener) => listener.stop(options.stopGraceMs ?? STOP_GRACE_MS));
       for (const exchange of inFlight) exchange.abort(reason);

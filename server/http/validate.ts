@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox';
-import { Compile, type Validator } from 'typebox/compile';
+import type { Compile, Validator } from 'typebox/schema';
 
 import { badJson, invalidParam, missingParam, type MatrixError } from '../matrix/errors.ts';
 
@@ -14,6 +14,18 @@ import { badJson, invalidParam, missingParam, type MatrixError } from '../matrix
 
 /** Throws a MatrixError where `value` does not match; otherwise gives it back, for the query with text turned into values. */
 export type Check = (value: unknown) => unknown;
+
+let compile: typeof Compile | undefined;
+
+/** Whether schemas can be compiled yet. */
+export function canCheck(): boolean {
+  return compile !== undefined;
+}
+
+/** Loads what compiles schemas; before, no check can be made. Not part of the start, which it would hold up. */
+export async function prepareChecks(): Promise<void> {
+  compile ??= (await import('typebox/schema')).Compile;
+}
 
 type Problem = { readonly path: string; readonly reason: string; readonly missing: boolean };
 
@@ -64,11 +76,14 @@ function queryError({ path, reason, missing }: Problem): MatrixError {
 
 function lazily(schema: TSchema): () => Validator {
   let validator: Validator | undefined;
-  return () => (validator ??= Compile(schema));
+  return () => {
+    if (compile === undefined) throw new Error('prepareChecks() has to come first');
+    return (validator ??= compile(schema));
+  };
 }
 
 function firstProblem(validator: Validator, value: unknown): Problem {
-  const errors = validator.Errors(value);
+  const [, errors] = validator.Errors(value);
   // Each branch of a union reports its own errors before the union does; what the union says is the truth of them all.
   const first = errors[0];
   if (first === undefined) return { path: '', reason: 'does not have the expected form', missing: false };
@@ -91,7 +106,7 @@ function firstProblem(validator: Validator, value: unknown): Problem {
   }
 }
 
-function unionReason(errors: ReturnType<Validator['Errors']>, at: string): string {
+function unionReason(errors: ReturnType<Validator['Errors']>[1], at: string): string {
   const constants: string[] = [];
   for (const error of errors) {
     if (error.keyword === 'const' && error.instancePath === at) constants.push(String(error.params.allowedValue));

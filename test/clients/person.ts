@@ -1,3 +1,4 @@
+import { quiet } from './quiet-sdk.ts';
 import assert from 'node:assert/strict';
 import {
   ClientEvent,
@@ -10,22 +11,9 @@ import {
   RoomEvent,
   SyncState,
 } from 'matrix-js-sdk';
-import { logger as sdkLogger } from 'matrix-js-sdk/lib/logger.js';
 import type { ServerProcess } from './server-process.ts';
 
 const DEADLINE_MS = 30_000;
-
-const nothing = (): void => undefined;
-const quiet = {
-  trace: nothing,
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
-  getChild: () => quiet,
-};
-// Some parts of the SDK do not ask which logger they were given.
-Object.assign(sdkLogger, { ...quiet, log: nothing });
 
 /** What a client tells that may be what somebody waits for. */
 const NEWS = [

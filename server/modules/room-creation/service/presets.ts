@@ -6,7 +6,7 @@ export type Preset = 'private_chat' | 'public_chat' | 'trusted_private_chat';
 
 interface PresetRules {
   readonly joinRule: 'invite' | 'public';
-  readonly guestAccess: 'can_join' | 'forbidden';
+  readonly letsGuestsIn: boolean;
   /** The level needed to invite. */
   readonly inviteLevel: number;
   /** Whether whoever is invited at the start is as powerful as the creator. */
@@ -15,9 +15,9 @@ interface PresetRules {
 
 /** Spec: `POST /createRoom`, the table of presets. */
 const PRESETS: Readonly<Record<Preset, PresetRules>> = {
-  private_chat: { joinRule: 'invite', guestAccess: 'can_join', inviteLevel: 0, trustsInvitees: false },
-  trusted_private_chat: { joinRule: 'invite', guestAccess: 'can_join', inviteLevel: 0, trustsInvitees: true },
-  public_chat: { joinRule: 'public', guestAccess: 'forbidden', inviteLevel: 50, trustsInvitees: false },
+  private_chat: { joinRule: 'invite', letsGuestsIn: true, inviteLevel: 0, trustsInvitees: false },
+  trusted_private_chat: { joinRule: 'invite', letsGuestsIn: true, inviteLevel: 0, trustsInvitees: true },
+  public_chat: { joinRule: 'public', letsGuestsIn: false, inviteLevel: 50, trustsInvitees: false },
 };
 
 export function trustsInvitees(preset: Preset): boolean {
@@ -33,12 +33,13 @@ export interface StateDraft {
 
 /** The events a preset sets, in the spec's order. */
 export function presetState(preset: Preset, { encrypted }: { encrypted: boolean }): StateDraft[] {
-  const { joinRule, guestAccess } = PRESETS[preset];
+  const { joinRule, letsGuestsIn } = PRESETS[preset];
   const state: StateDraft[] = [
     { type: 'm.room.join_rules', stateKey: '', content: { join_rule: joinRule } },
     { type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'shared' } },
-    { type: 'm.room.guest_access', stateKey: '', content: { guest_access: guestAccess } },
   ];
+  // A room that says nothing of guests keeps them out (spec: m.room.guest_access), so "forbidden" need not be said.
+  if (letsGuestsIn) state.push({ type: 'm.room.guest_access', stateKey: '', content: { guest_access: 'can_join' } });
   if (encrypted)
     state.push({ type: 'm.room.encryption', stateKey: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } });
   return state;
