@@ -59,7 +59,7 @@ export async function makeDataDir(): Promise<{ dir: string; config: string; port
 /** Starts the server on a configuration and waits until it answers. */
 export async function startProcess(config: string, port: number): Promise<ServerProcess> {
   const started = performance.now();
-  const child = spawn(process.execPath, [join(root, 'server/cli.ts'), 'serve', '--config', config], {
+  const child = spawn(process.execPath, [join(root, 'server/start.mjs'), 'serve', '--config', config], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -146,6 +146,8 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     contributions: () => contributions,
     decorations: () => decorations,
     ignoredUsers,
+    presence: { beginSync: (requester, asked) => presenceModule.presence.beginSync(requester, asked) },
+    published: { isPublished: (roomId) => directoryModule.publication.isPublished(roomId) },
     related: { eventsRelatedBy: (events, by) => relationsModule.relations.eventsRelatedBy(events, by) },
     filterTimelineLimit: config.sync.filterTimelineLimit,
     excludedRooms: new Set(config.rooms.excludedFromSync.filter(isRoomId)),
@@ -478,7 +480,7 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
 
   return {
     modules,
-    routes: [...presenceModule.watch(sync.routes), ...modules.flatMap((module) => module.routes ?? [])],
+    routes: [...sync.routes, ...modules.flatMap((module) => module.routes ?? [])],
     followers: modules.flatMap((module) => module.followers ?? []),
     accounts: accountsModule,
     rooms,

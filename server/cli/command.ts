@@ -1,4 +1,7 @@
-import { parseArgs, type ParseArgsConfig } from 'node:util';
+import type { parseArgs as ParseArgs, ParseArgsConfig } from 'node:util';
+
+// Not imported: an import asks a built-in module for all it has, and this one loads a good deal of it only then.
+const { parseArgs } = process.getBuiltinModule('node:util');
 
 /** What a command reads from and writes to. */
 export interface Terminal {
@@ -31,7 +34,7 @@ export class CommandError extends Error {
 export function parseFlags<const T extends ParseArgsConfig>(
   args: readonly string[],
   config: T,
-): ReturnType<typeof parseArgs<T & { args: string[]; strict: true }>> {
+): ReturnType<typeof ParseArgs<T & { args: string[]; strict: true }>> {
   try {
     return parseArgs({ ...config, args: [...args], strict: true });
   } catch (error) {

@@ -89,3 +89,11 @@ function commandOf(name: string | undefined): ((typeof commands)[string] & { rea
   const entry = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   return name === undefined || entry === undefined ? undefined : { ...entry, name };
 }
+
+/** Runs the command line that this process was started with. */
+export async function runHere(): Promise<void> {
+  process.exitCode = await run(process.argv.slice(2), {
+    print: (line) => process.stdout.write(`${line}\n`),
+    complain: (line) => process.stderr.write(`${line}\n`),
+  });
+}

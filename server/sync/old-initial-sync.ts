@@ -52,7 +52,8 @@ export async function initialSync(
     rooms,
     presence: parts.presence.map(oldPresence),
     receipts: [...window.joined.keys()].flatMap((roomId) => receiptsOf(parts, roomId)),
-    account_data: parts.accountData,
+    // What the user keeps here, which push rules were not yet counted among.
+    account_data: parts.accountData.filter(({ type }) => type !== 'm.push_rules'),
   };
 }
 

@@ -10,6 +10,7 @@ import { emptyFilter, type SyncFilter } from './filter.ts';
 import type { Notifier } from './notifier.ts';
 import type { Parts } from './parts.ts';
 import type { TimelineNeeds } from './room-timeline.ts';
+import type { SyncPresence } from './routes.ts';
 import type { SyncTokens } from './token.ts';
 import type { JoinedRoom, SyncContribution } from './types.ts';
 import { computeWindow, type ComputedWindow, type WindowNeeds } from './window.ts';
@@ -32,6 +33,7 @@ export interface OldSyncNeeds {
   readonly tokens: SyncTokens;
   readonly notifier: Notifier;
   readonly published: PublishedRooms | undefined;
+  readonly presence: SyncPresence | undefined;
   /** The most events of a room in one answer; undefined for no limit. */
   readonly timelineLimit: number | undefined;
 }

@@ -6,6 +6,7 @@ import { MatrixError, notFound } from '../matrix/errors.ts';
 import { Deadline } from './notifier.ts';
 import { eventStream } from './old-event-stream.ts';
 import { initialSync, roomInitialSync } from './old-initial-sync.ts';
+import { whilePresent } from './routes.ts';
 import { checkReadable, type OldSyncNeeds } from './old-sync-parts.ts';
 
 const DEFAULT_LIMIT = 10;
@@ -57,7 +58,9 @@ export function oldSyncRoutes(needs: OldSyncNeeds): readonly Route[] {
         const from = query.from === undefined ? undefined : needs.tokens.parse(query.from, 'from');
         const deadline = new Deadline(needs.clock, query.timeout ?? DEFAULT_TIMEOUT_MS);
         const most = Math.min(query.limit ?? MOST_STREAM_EVENTS, MOST_STREAM_EVENTS);
-        return eventStream(needs, { requester, from, roomId: query.room_id, limit: most }, deadline, signal);
+        return whilePresent(needs.presence, requester, undefined, () =>
+          eventStream(needs, { requester, from, roomId: query.room_id, limit: most }, deadline, signal),
+        );
       },
     }),
     route({

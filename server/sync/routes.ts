@@ -1,7 +1,6 @@
 import type { Requester, Route } from '../http/route.ts';
 import { route } from '../http/route.ts';
 import { Type } from '../http/type.ts';
-import type { UserId } from '../matrix/identifiers.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import { STREAM_START, type StreamPosition } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
@@ -15,7 +14,26 @@ import { computeWindow, type WindowNeeds } from './window.ts';
 
 /** Who keeps presence hears from here that a user's client is there. */
 export interface SyncPresence {
-  setFromSync(userId: UserId, state: 'online' | 'unavailable' | 'offline'): void;
+  /**
+   * A device asks for news, and wants to count as `asked` (undefined: online, without anybody having done something).
+   * Returns what is called when the request is over.
+   */
+  beginSync(requester: Requester, asked: 'online' | 'unavailable' | 'offline' | undefined): () => void;
+}
+
+/** Does the work of a request for news, during which the device is there. */
+export async function whilePresent<Result>(
+  presence: SyncPresence | undefined,
+  requester: Requester,
+  asked: 'online' | 'unavailable' | 'offline' | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const end = presence?.beginSync(requester, asked);
+  try {
+    return await work();
+  } finally {
+    end?.();
+  }
 }
 
 export interface SyncRouteNeeds {
@@ -54,16 +72,17 @@ export function syncRoute(needs: SyncRouteNeeds): Route {
       const since = query.since === undefined ? STREAM_START : needs.tokens.parse(query.since);
       const filter = needs.filters.resolve(requester.userId, query.filter);
       const stateSection = sectionFor(query.use_state_after, query['org.matrix.msc4222.use_state_after']);
-      needs.presence?.setFromSync(requester.userId, query.set_presence ?? 'online');
       const request = { requester, since, filter, fullState: query.full_state ?? false, stateSection };
       // A token may be of the very start, if nothing had ever happened here: its bearer waits like any other.
-      if (query.since !== undefined) return longPoll(needs, request, query.timeout ?? 0, signal);
-      // A client that gives up on a slow first answer asks again, and again: the work is done once.
-      return shareInFlight(
-        initialAnswers,
-        JSON.stringify([requester.userId, requester.deviceId, query.filter, stateSection]),
-        async () => (await assemble(needs.answers, computeWindow(needs.windows, request), stateSection)).body,
-      );
+      return whilePresent(needs.presence, requester, query.set_presence, () => {
+        if (query.since !== undefined) return longPoll(needs, request, query.timeout ?? 0, signal);
+        // A client that gives up on a slow first answer asks again, and again: the work is done once.
+        return shareInFlight(
+          initialAnswers,
+          JSON.stringify([requester.userId, requester.deviceId, query.filter, stateSection]),
+          async () => (await assemble(needs.answers, computeWindow(needs.windows, request), stateSection)).body,
+        );
+      });
     },
   });
 }

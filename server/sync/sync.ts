@@ -109,6 +109,7 @@ export function createSync(needs: SyncNeeds): Sync {
     tokens,
     notifier,
     published: needs.published,
+    presence: needs.presence,
     timelineLimit,
   });
   return {

@@ -57,13 +57,22 @@ test('parameters that are not what they should be are refused', async (t) => {
   }
 });
 
-test('the presence a client asks for reaches who keeps it: online where it asks for none', async (t) => {
-  const set: string[] = [];
+test('who keeps presence hears when a device asks for news, what it wants to count as, and when it has got them', async (t) => {
+  const told: string[] = [];
   const home = await openHousehold(t, {
-    presence: { setFromSync: (user, state) => void set.push(`${user} ${state}`) },
+    presence: {
+      beginSync: ({ userId }, asked) => {
+        told.push(`${userId} asks as ${asked}`);
+        return () => void told.push(`${userId} has asked`);
+      },
+    },
   });
   await syncOnce(home.client(alice));
-  await syncOnce(home.client(bob), { set_presence: 'offline' });
   await syncOnce(home.client(bob), { set_presence: 'unavailable' });
-  assert.deepEqual(set, [`${alice} online`, `${bob} offline`, `${bob} unavailable`]);
+  assert.deepEqual(told, [
+    `${alice} asks as undefined`,
+    `${alice} has asked`,
+    `${bob} asks as unavailable`,
+    `${bob} has asked`,
+  ]);
 });

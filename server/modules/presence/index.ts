@@ -1,8 +1,6 @@
-import type { Route } from '../../http/route.ts';
 import { type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import { presenceRoutes } from './routes/presence.ts';
-import { watchRoutes } from './routes/watch.ts';
 import { Presence, type PresenceNeeds } from './service/presence.ts';
 import { PresenceStore } from './store.ts';
 import { presenceContribution } from './sync.ts';
@@ -14,15 +12,12 @@ export type { Presence, PresenceSender, PresenceSettings } from './service/prese
 /** Who is there, and who is active (spec: "Presence"). */
 export function presence(needs: PresenceNeeds & { readonly serverName: ServerName }): Module & {
   readonly presence: Presence;
-  /** Makes the routes of /sync tell when a device waits for news. */
-  readonly watch: (routes: readonly Route[]) => Route[];
 } {
   const service = new Presence({ ...needs, store: new PresenceStore(needs.db) });
   const isLocal = (userId: UserId): boolean => serverNameOf(userId) === needs.serverName;
   return {
     name: 'presence',
     presence: service,
-    watch: (routes) => watchRoutes(service, routes),
     routes: presenceRoutes(service),
     sync: [presenceContribution(service, isLocal)],
     projections: [
