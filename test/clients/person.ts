@@ -1,8 +1,10 @@
+import 'fake-indexeddb/auto';
 import { quiet } from './quiet-sdk.ts';
 import assert from 'node:assert/strict';
 import {
   ClientEvent,
   createClient,
+  type LoginResponse,
   type MatrixClient,
   type MatrixEvent,
   MatrixEventEvent,
@@ -36,21 +38,27 @@ export class Person {
 
   /** Somebody's device logs in (they have an account already) and begins to sync. */
   static async logIn(server: ServerProcess, username: string): Promise<Person> {
-    const { baseUrl } = server;
-    const { access_token, user_id, device_id } = await createClient({ baseUrl, logger: quiet }).loginRequest({
+    const session = await createClient({ baseUrl: server.baseUrl, logger: quiet }).loginRequest({
       type: 'm.login.password',
       identifier: { type: 'm.id.user', user: username },
       password: `password of ${username}`,
     });
+    return await Person.#begin(server, session);
+  }
+
+  static async #begin(
+    server: ServerProcess,
+    session: Pick<LoginResponse, 'access_token' | 'user_id' | 'device_id'>,
+  ): Promise<Person> {
     const client = createClient({
-      baseUrl,
-      accessToken: access_token,
-      userId: user_id,
-      deviceId: device_id,
+      baseUrl: server.baseUrl,
+      accessToken: session.access_token,
+      userId: session.user_id,
+      deviceId: session.device_id,
       timelineSupport: true,
       logger: quiet,
     });
-    await client.initRustCrypto({ useIndexedDB: false });
+    await client.initRustCrypto({ cryptoDatabasePrefix: session.device_id });
     const person = new Person(client, server);
     // Its own pauses between attempts are made for networks that come back when they like.
     client.on(ClientEvent.Sync, (state) => {
@@ -63,6 +71,16 @@ export class Person {
     });
     await person.until('the first sync', () => client.isInitialSyncComplete());
     return person;
+  }
+
+  /** The same device, begun anew: it has its keys, and nothing else. */
+  async restarted(): Promise<Person> {
+    this.stop();
+    return await Person.#begin(this.#server, {
+      access_token: this.client.getAccessToken() ?? '',
+      user_id: this.userId,
+      device_id: this.client.getDeviceId() ?? '',
+    });
   }
 
   static async register(server: ServerProcess, username: string): Promise<Person> {

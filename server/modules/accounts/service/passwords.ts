@@ -1,5 +1,5 @@
-import { hash, parseOptions, verify } from '@node-rs/argon2';
-import { verify as verifyBcrypt } from '@node-rs/bcrypt';
+import type * as Argon2 from '@node-rs/argon2';
+import type * as Bcrypt from '@node-rs/bcrypt';
 import { MatrixError, invalidParam, missingParam } from '../../../matrix/errors.ts';
 import type { Random } from '../../../util/random.ts';
 import type { PasswordPolicy } from './settings.ts';
@@ -9,6 +9,10 @@ export const MAX_PASSWORD_LENGTH = 512;
 
 // OWASP's minimum for Argon2id: 19 MiB, two passes, one lane. About 20 ms in a thread of the pool.
 const COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+
+// Loaded when the first password comes: neither the start nor a server at rest needs them.
+const argon2 = (): Promise<typeof Argon2> => import('@node-rs/argon2');
+const bcrypt = (): Promise<typeof Bcrypt> => import('@node-rs/bcrypt');
 
 /** What a verification found out. */
 interface PasswordVerdict {
@@ -36,7 +40,8 @@ export function createPasswords({ pepper, random }: { pepper: string; random: Ra
   // What looks the same when typed on two keyboards is the same password (NFKC, as other homeservers' hashes assume).
   const normalize = (password: string): string => password.normalize('NFKC');
 
-  function hashOf(password: string): Promise<string> {
+  async function hashOf(password: string): Promise<string> {
+    const { hash } = await argon2();
     return hash(normalize(password), { ...COST, ...secret, salt: random.bytes(16) });
   }
 
@@ -44,21 +49,22 @@ export function createPasswords({ pepper, random }: { pepper: string; random: Ra
     hash: hashOf,
     verify: async (password, stored) => {
       if (password.length > MAX_PASSWORD_LENGTH) return { correct: false, outdated: false };
+      const { parseOptions, verify } = await argon2();
       if (stored === undefined) {
         decoy ??= hashOf(random.bytes(16).toString('hex'));
         await verify(await decoy, normalize(password), secret);
         return { correct: false, outdated: false };
       }
       if (stored.startsWith('$2')) {
-        return { correct: await verifyBcrypt(normalize(password) + pepper, stored), outdated: true };
+        const correct = await (await bcrypt()).verify(normalize(password) + pepper, stored);
+        return { correct, outdated: true };
       }
-      return { correct: await verify(stored, normalize(password), secret), outdated: isWeaker(stored) };
+      return { correct: await verify(stored, normalize(password), secret), outdated: isWeaker(parseOptions(stored)) };
     },
   };
 }
 
-function isWeaker(stored: string): boolean {
-  const { memoryCost, timeCost } = parseOptions(stored);
+function isWeaker({ memoryCost, timeCost }: { memoryCost: number; timeCost: number }): boolean {
   return memoryCost < COST.memoryCost || timeCost < COST.timeCost;
 }
 

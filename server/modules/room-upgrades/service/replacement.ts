@@ -22,13 +22,15 @@ export interface Replacement {
   readonly oldCanonicalAlias: JsonObject | undefined;
 }
 
+const GUEST_ACCESS = 'm.room.guest_access';
+
 /**
  * State that means the same whoever set it (spec: "Room Upgrades", server behaviour 3). Join rules, power levels and
  * aliases need more than copying.
  */
 const COPIED: readonly string[] = [
   'm.room.history_visibility',
-  'm.room.guest_access',
+  GUEST_ACCESS,
   'm.room.encryption',
   'm.room.server_acl',
   'm.room.name',
@@ -68,7 +70,8 @@ export function planReplacement(
   const creators = [user, ...others];
 
   const copied = COPIED.flatMap((type): StateDraft[] => {
-    const content = find(type)?.content;
+    // A room that says nothing of guests keeps them out; its replacement says it outright.
+    const content = find(type)?.content ?? (type === GUEST_ACCESS ? { guest_access: 'forbidden' } : undefined);
     return content === undefined || isEmpty(content) ? [] : [{ type, stateKey: '', content }];
   });
   const joinRules = find('m.room.join_rules')?.content;
