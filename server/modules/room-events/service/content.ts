@@ -85,13 +85,10 @@ function checkServerAcl(content: JsonObject, { serverName }: ContentPlace): void
   const allow = readGlobs(content, 'allow');
   const deny = readGlobs(content, 'deny');
   const { allow_ip_literals: allowsLiterals } = content;
-  if (allowsLiterals !== undefined && typeof allowsLiterals !== 'boolean') {
-    throw badJson('The key allow_ip_literals must be true or false');
-  }
   const host = foldCase(serverName.replace(/:[0-9]+$/, ''));
   const isListed = (globs: readonly string[]): boolean => globs.some((glob) => compileGlob(glob).matchesWhole(host));
   const isLiteral = host.startsWith('[') || /^[0-9]+(?:\.[0-9]+){3}$/.test(host);
-  // 2 to 5 of the spec's steps, in its order.
+  // 2 to 5 of the spec's steps, in its order. What is no boolean counts as true.
   const isAllowed = !(allowsLiterals === false && isLiteral) && !isListed(deny) && isListed(allow);
   if (!isAllowed) throw badJson('This would shut your own server out of the room');
 }
