@@ -27,7 +27,8 @@ function wellKnownClient({ publicBaseUrl, publicBaseUrlGiven, ...config }: Confi
 }
 
 export function accountsSettings(config: Config): AccountsSettings {
-  const { serverName, publicBaseUrl, registration, sessions, passwords } = config;
+  const { serverName, registration, sessions, passwords } = config;
+  const publicBaseUrl = config.publicBaseUrlGiven ? config.publicBaseUrl : undefined;
   return { serverName, publicBaseUrl, wellKnown: wellKnownClient(config), registration, sessions, passwords };
 }
 

@@ -30,6 +30,7 @@ test('what was said to Bob while his client was closed, also by a device he had 
     await person.send(roomId, 'm.room.message', { msgtype: 'm.text', body });
     said.push(body);
   };
+  for (const person of [ann, bob]) await meets(person, 2);
   await say(ann, 'before');
   await bob.until('the first message', () =>
     bob.messages(roomId).some((event) => event.getContent()['body'] === 'before'),

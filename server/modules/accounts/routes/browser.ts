@@ -114,7 +114,9 @@ export function browserRoutes(needs: {
       handle: async ({ body, ip }) => {
         if (!isLoopback(ip)) throw forbidden('This only works on the computer that the server runs on');
         const userId = await setup.complete(body.token, body.username, body.password);
-        return { user_id: userId, homeserver: settings.publicBaseUrl };
+        // A server that was not told its address has at least the one this page was opened at.
+        const { publicBaseUrl } = settings;
+        return { user_id: userId, ...(publicBaseUrl === undefined ? {} : { homeserver: publicBaseUrl }) };
       },
     }),
   ];

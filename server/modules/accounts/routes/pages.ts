@@ -36,7 +36,8 @@ const error = document.getElementById('error');
 const button = form.querySelector('button');
 const finished = (answer) => {
   const done = document.getElementById('done');
-  for (const slot of done.querySelectorAll('[data-slot]')) slot.textContent = answer[slot.dataset.slot] || '';
+  const shown = { homeserver: location.origin, ...answer };
+  for (const slot of done.querySelectorAll('[data-slot]')) slot.textContent = shown[slot.dataset.slot] || '';
   document.getElementById('ask').hidden = true;
   done.hidden = false;
   const heading = done.querySelector('h1');

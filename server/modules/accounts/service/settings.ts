@@ -54,8 +54,8 @@ export interface SessionSettings {
 /** What an administrator decides about accounts. */
 export interface AccountsSettings {
   readonly serverName: ServerName;
-  /** What people type into a client as the address of this server. */
-  readonly publicBaseUrl: string;
+  /** What people type into a client as the address of this server; undefined where it has not been told. */
+  readonly publicBaseUrl: string | undefined;
   /** Shown to clients that log in (spec: `well_known` of `POST /login`); undefined where the server has not been told its address. */
   readonly wellKnown: JsonObject | undefined;
   readonly registration: RegistrationSettings;
