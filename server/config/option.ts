@@ -125,8 +125,13 @@ function refuseUnknown(name: string, known: readonly string[], field: Place, top
 }
 
 /** A rate limit option with its defaults: requests a second, and how many may come at once. */
-export function rateLimit(perSecond: number, burstCount: number, about: string): Option<RateLimitValues> {
-  return group(rateLimitOptions(perSecond, burstCount), about);
+export function rateLimit(
+  perSecond: number,
+  burstCount: number,
+  about: string,
+  extras: Extras = {},
+): Option<RateLimitValues> {
+  return group(rateLimitOptions(perSecond, burstCount), about, extras);
 }
 
 export interface RateLimitValues {

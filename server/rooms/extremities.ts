@@ -32,12 +32,20 @@ interface RoomRow {
   last_position: number;
 }
 
+/** A state of a room and where in the stream it became the current one. */
+interface StateSince {
+  readonly position: number;
+  readonly state: StateGroupId;
+}
+
 const HEADS_KEPT = 5_000;
 
 /** The rooms this server knows, and the forward and backward extremities of their graphs. */
 export class RoomHeads {
   readonly #heads = new LRUCache<RoomId, RoomHead>(atMost(HEADS_KEPT));
   readonly #roomIds = new LRUCache<number, RoomId>(atMost(HEADS_KEPT));
+  /** The newest state of each room: nearly every question about a state is about that one. */
+  readonly #newest = new LRUCache<number, StateSince>(atMost(HEADS_KEPT));
 
   readonly #find: ReadStatement<RoomRow>;
   readonly #findId: ReadStatement<{ room_id: string }>;
@@ -45,9 +53,11 @@ export class RoomHeads {
   readonly #insert: WriteStatement;
   readonly #update: WriteStatement;
   readonly #insertExtremity: WriteStatement;
+  readonly #replaceExtremity: WriteStatement;
   readonly #removeExtremity: WriteStatement;
   readonly #insertState: WriteStatement;
   readonly #findStateAt: ReadStatement<{ state_root: number }>;
+  readonly #findNewestState: ReadStatement<{ position: number; state_root: number }>;
   readonly #insertMissing: WriteStatement;
   readonly #removeMissing: WriteStatement;
   readonly #listActive: ReadStatement<{ room_id: string }>;
@@ -62,11 +72,15 @@ export class RoomHeads {
     this.#insert = db.prepareWrite('INSERT INTO rooms (room_id, version) VALUES (?, ?)');
     this.#update = db.prepareWrite('UPDATE rooms SET state_root = ?, last_position = ? WHERE room_nid = ?');
     this.#insertExtremity = db.prepareWrite('INSERT INTO forward_extremities (room_nid, event_nid) VALUES (?, ?)');
+    this.#replaceExtremity = db.prepareWrite(`
+      UPDATE forward_extremities SET event_nid = ? WHERE room_nid = ? AND event_nid = ?`);
     this.#removeExtremity = db.prepareWrite('DELETE FROM forward_extremities WHERE room_nid = ? AND event_nid = ?');
     this.#insertState = db.prepareWrite(`
       INSERT INTO current_states (room_nid, position, state_root) VALUES (?, ?, ?)`);
     this.#findStateAt = db.prepareRead(`
       SELECT state_root FROM current_states WHERE room_nid = ? AND position <= ? ORDER BY position DESC LIMIT 1`);
+    this.#findNewestState = db.prepareRead(`
+      SELECT position, state_root FROM current_states WHERE room_nid = ? ORDER BY position DESC LIMIT 1`);
     this.#insertMissing = db.prepareWrite(`
       INSERT OR IGNORE INTO backward_extremities (missing_id, event_nid, room_nid) VALUES (?, ?, ?)`);
     this.#removeMissing = db.prepareWrite('DELETE FROM backward_extremities WHERE missing_id = ?');
@@ -117,13 +131,12 @@ export class RoomHeads {
 
   /** Moves a room on. `position` is the one of the event that did it. */
   update(tx: WriteTx, before: RoomHead, after: RoomHead, position: StreamPosition): void {
-    for (const { nid } of before.extremities) {
-      if (!after.extremities.some((kept) => kept.nid === nid)) this.#removeExtremity.run(tx, after.nid, nid);
+    this.#updateExtremities(tx, before, after);
+    if (before.current !== after.current) {
+      this.#insertState.run(tx, after.nid, position, after.current);
+      this.#newest.set(after.nid, { position, state: after.current });
+      tx.onRollback(() => this.#newest.delete(after.nid));
     }
-    for (const { nid } of after.extremities) {
-      if (!before.extremities.some((old) => old.nid === nid)) this.#insertExtremity.run(tx, after.nid, nid);
-    }
-    if (before.current !== after.current) this.#insertState.run(tx, after.nid, position, after.current);
     if (before.current !== after.current || before.lastPosition !== after.lastPosition) {
       this.#update.run(tx, after.current, after.lastPosition, after.nid);
     }
@@ -132,6 +145,8 @@ export class RoomHeads {
 
   /** What the current state was at a position of the stream. */
   stateAt(nid: number, position: StreamPosition): StateGroupId {
+    const newest = this.#newest.get(nid) ?? this.#readNewest(nid);
+    if (newest !== undefined && newest.position <= position) return newest.state;
     return this.#findStateAt.find(nid, position)?.state_root ?? EMPTY_STATE;
   }
 
@@ -151,6 +166,27 @@ export class RoomHeads {
       .list(since, now, since, now)
       .map((row) => row.room_id)
       .filter(isRoomId);
+  }
+
+  #readNewest(nid: number): StateSince | undefined {
+    const row = this.#findNewestState.find(nid);
+    if (row === undefined) return undefined;
+    const newest = { position: row.position, state: row.state_root };
+    this.#newest.set(nid, newest);
+    return newest;
+  }
+
+  #updateExtremities(tx: WriteTx, before: RoomHead, after: RoomHead): void {
+    const gone = before.extremities.filter(({ nid }) => !after.extremities.some((kept) => kept.nid === nid));
+    const added = after.extremities.filter(({ nid }) => !before.extremities.some((old) => old.nid === nid));
+    const [follower] = added;
+    const [followed] = gone;
+    if (follower !== undefined && followed !== undefined && added.length === 1 && gone.length === 1) {
+      this.#replaceExtremity.run(tx, follower.nid, after.nid, followed.nid);
+      return;
+    }
+    for (const { nid } of gone) this.#removeExtremity.run(tx, after.nid, nid);
+    for (const { nid } of added) this.#insertExtremity.run(tx, after.nid, nid);
   }
 
   #keep(tx: WriteTx, head: RoomHead): void {

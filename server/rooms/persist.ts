@@ -23,6 +23,8 @@ export interface Judged {
   readonly missing: readonly EventId[];
   /** False for history fetched later, which changes nothing in the present. */
   readonly live: boolean;
+  /** Made a moment ago: it cannot be known already, and nothing can refer to it yet. */
+  readonly isNew?: boolean;
 }
 
 /** What came of a redaction: its target as it was. */
@@ -61,10 +63,10 @@ export class Persister {
 
   /** Stores a judged event of the room that `head` stands for. An outlier we have takes its place in the graph. */
   persist(tx: WriteTx, head: RoomHead, judged: Judged): StoredEvent {
-    const { event, verdict, stateBefore, live } = judged;
+    const { event, verdict, stateBefore, live, isNew = false } = judged;
     const position = tx.nextPosition();
     const receivedTs = this.#clock.now();
-    const known = this.#events.find(event.eventId);
+    const known = isNew ? undefined : this.#events.find(event.eventId);
     const nid = known?.nid ?? position;
 
     const isAccepted = verdict === 'accepted' && stateBefore !== undefined;
@@ -88,7 +90,7 @@ export class Persister {
     if (stateBefore === undefined) return stored;
 
     for (const id of judged.missing) this.#heads.insertMissing(tx, head, id, nid);
-    const isFollowed = this.#heads.removeMissing(tx, event.eventId);
+    const isFollowed = !isNew && this.#heads.removeMissing(tx, event.eventId);
     const after = isAccepted && live ? this.#moveOn(tx, head, stored, judged.prevEvents, isFollowed) : head;
     this.#heads.update(tx, head, after, position);
     const changed = head.current === after.current ? [] : this.#groups.difference(head.current, after.current);
@@ -101,7 +103,7 @@ export class Persister {
       this.#redact(tx, head, stored, effect.target);
     } else if (effect?.kind === 'wait') this.#redactions.wait(tx, stored, effect.targetId);
     const original = stored;
-    const overdue = isAccepted ? this.#redactions.takeWaiting(tx, stored) : [];
+    const overdue = isAccepted && !isNew ? this.#redactions.takeWaiting(tx, stored) : [];
     for (const redaction of overdue) stored = this.#redact(tx, head, redaction, stored);
 
     if (verdict !== 'rejected') {

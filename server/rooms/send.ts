@@ -183,6 +183,7 @@ export class Sender implements EventSender {
       prevEvents,
       missing: [],
       live: true,
+      isNew: true,
     });
   }
 

@@ -1,11 +1,14 @@
+import { LRUCache } from 'lru-cache';
 import type { DeviceId, UserId } from '../matrix/identifiers.ts';
 import type { Database, ReadStatement, WriteStatement, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
+import { atMost } from '../util/lru.ts';
 
 /** For how long (ms) the repetition of a request is recognised. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 /** Old transactions are looked for once in so many new ones, and at most twice as many are removed at once. */
 const SWEEP_EVERY = 256;
+const DEVICES_KEPT = 2_000;
 
 /** One device of a user. */
 interface Sender {
@@ -19,6 +22,7 @@ interface Sender {
  */
 export class SendTransactions {
   readonly #clock: Clock;
+  readonly #devices = new LRUCache<string, number>(atMost(DEVICES_KEPT));
   readonly #find: ReadStatement<{ event_nid: number }>;
   readonly #findId: ReadStatement<{ transaction_id: string }>;
   readonly #findDevice: ReadStatement<{ device_nid: number }>;
@@ -30,8 +34,7 @@ export class SendTransactions {
   constructor({ db, clock }: { db: Database; clock: Clock }) {
     this.#clock = clock;
     this.#find = db.prepareRead(`
-      SELECT event_nid FROM event_transactions JOIN sending_devices USING (device_nid)
-      WHERE user_id = ? AND device_id = ? AND transaction_id = ? ORDER BY event_nid DESC`);
+      SELECT event_nid FROM event_transactions WHERE device_nid = ? AND transaction_id = ? ORDER BY event_nid DESC`);
     this.#findId = db.prepareRead(`
       SELECT transaction_id FROM event_transactions JOIN sending_devices USING (device_nid)
       WHERE event_nid = ? AND user_id = ? AND device_id = ?`);
@@ -47,17 +50,17 @@ export class SendTransactions {
   }
 
   /** The events sent with this transaction ID, newest first; more than one only if they were sent to different paths. */
-  list({ userId, deviceId }: Sender, transactionId: string): number[] {
-    return this.#find.list(userId, deviceId, transactionId).map((row) => row.event_nid);
+  list(sender: Sender, transactionId: string): number[] {
+    const deviceNid = this.#deviceNid(sender);
+    return deviceNid === undefined ? [] : this.#find.list(deviceNid, transactionId).map((row) => row.event_nid);
   }
 
   findTransactionId(eventNid: number, { userId, deviceId }: Sender): string | undefined {
     return this.#findId.find(eventNid, userId, deviceId)?.transaction_id;
   }
 
-  insert(tx: WriteTx, { userId, deviceId }: Sender, transactionId: string, eventNid: number): void {
-    const deviceNid =
-      this.#findDevice.find(userId, deviceId)?.device_nid ?? this.#insertDevice.run(tx, userId, deviceId).lastId;
+  insert(tx: WriteTx, sender: Sender, transactionId: string, eventNid: number): void {
+    const deviceNid = this.#deviceNid(sender) ?? this.#addDevice(tx, sender);
     this.#insert.run(tx, eventNid, deviceNid, transactionId);
     this.#sinceSweep += 1;
     if (this.#sinceSweep >= SWEEP_EVERY) {
@@ -65,4 +68,23 @@ export class SendTransactions {
       this.#removeOld.run(tx, 2 * SWEEP_EVERY, this.#clock.now() - KEPT_MS);
     }
   }
+
+  #addDevice(tx: WriteTx, sender: Sender): number {
+    // It may be read, and so be kept, before this write is undone.
+    tx.onRollback(() => this.#devices.delete(keyOf(sender)));
+    return this.#insertDevice.run(tx, sender.userId, sender.deviceId).lastId;
+  }
+
+  #deviceNid(sender: Sender): number | undefined {
+    const key = keyOf(sender);
+    const kept = this.#devices.get(key);
+    if (kept !== undefined) return kept;
+    const nid = this.#findDevice.find(sender.userId, sender.deviceId)?.device_nid;
+    if (nid !== undefined) this.#devices.set(key, nid);
+    return nid;
+  }
+}
+
+function keyOf({ userId, deviceId }: Sender): string {
+  return `${userId}\0${deviceId}`;
 }

@@ -59,6 +59,10 @@ export class ServerProcess implements Address, AsyncDisposable {
     });
     this.#child = child;
     this.#output = '';
+    // A test that ends in the middle must not leave it behind.
+    const endWithTest = (): void => void child.kill('SIGKILL');
+    process.once('exit', endWithTest);
+    child.once('close', () => process.off('exit', endWithTest));
     const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {

@@ -273,7 +273,7 @@ export class House {
           bindAddresses: ['127.0.0.1'],
           tls: undefined,
           xForwarded: true,
-          resources: ['client'],
+          resources: ['client', 'openid'],
         },
       ],
       db,

@@ -32,8 +32,11 @@ export const federationOptions = {
     ),
     {},
     'Keys this server once signed with, so that what it signed can still be checked.',
+    { note: LATER },
   ),
-  key_refresh_interval: option(duration, DAY, 'How long other servers may rely on the keys they fetched from here.'),
+  key_refresh_interval: option(duration, DAY, 'How long other servers may rely on the keys they fetched from here.', {
+    note: LATER,
+  }),
   trusted_key_servers: option(
     list(
       section({

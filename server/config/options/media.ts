@@ -38,7 +38,7 @@ export const mediaOptions = {
     note: 'has no effect: there is no other place for media',
   }),
   enable_authenticated_media: option(flag, true, 'Media can only be had by those who are logged in.', { note: LATER }),
-  media_store_path: option(path, undefined, 'The directory media are stored in.'),
+  media_store_path: option(path, undefined, 'The directory media are stored in.', { note: LATER }),
   media_storage_providers: option(
     list(
       section({
@@ -53,9 +53,13 @@ export const mediaOptions = {
     'Further places for media.',
     { note: 'has no effect: media are kept in media_store_path only' },
   ),
-  max_upload_size: option(size, 50 * 1024 ** 2, 'The largest file users may upload.'),
-  max_pending_media_uploads: option(integer(), 5, 'How many uploads a user may announce without beginning them.'),
-  unused_expiration_time: option(duration, 86_400_000, 'How long an announced upload may take to come.'),
+  max_upload_size: option(size, 50 * 1024 ** 2, 'The largest file users may upload.', { note: LATER }),
+  max_pending_media_uploads: option(integer(), 5, 'How many uploads a user may announce without beginning them.', {
+    note: LATER,
+  }),
+  unused_expiration_time: option(duration, 86_400_000, 'How long an announced upload may take to come.', {
+    note: LATER,
+  }),
   media_upload_limits: option(
     list(
       section({

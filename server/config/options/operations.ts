@@ -84,7 +84,7 @@ export const operationOptions = {
       ),
     },
     'Caches in memory.',
-    { note: 'has no effect apart from sync_response_cache_duration: caches have the sizes they need' },
+    { note: 'has no effect: caches have the sizes they need, and answers are not kept' },
   ),
   background_updates: group(
     {

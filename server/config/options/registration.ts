@@ -26,8 +26,17 @@ export const registrationOptions = {
     'Allow that without captcha, token, mail address or phone number. Invites spam, unless nobody can reach the server.',
   ),
   registration_requires_token: option(flag, false, 'New users need a token that an administrator has given out.'),
-  registrations_require_3pid: option(list(medium), [], 'What new users have to prove they own: email, msisdn or both.'),
-  disable_msisdn_registration: option(flag, false, 'Never ask new users for a phone number.'),
+  registrations_require_3pid: option(
+    list(medium),
+    [],
+    'What new users have to prove they own: email, msisdn or both.',
+    {
+      note: 'cannot be met yet: nothing verifies mail addresses and phone numbers, so that nobody can register while it asks for them',
+    },
+  ),
+  disable_msisdn_registration: option(flag, false, 'Never ask new users for a phone number.', {
+    note: 'changes little yet: nobody is asked for a phone number, whatever it says',
+  }),
   allowed_local_3pids: option(
     list(
       section({
@@ -37,6 +46,7 @@ export const registrationOptions = {
     ),
     undefined,
     'Mail addresses and phone numbers that accounts may have; all, if left out.',
+    { note: LATER },
   ),
   enable_3pid_changes: option(flag, true, 'Users may change their mail addresses and phone numbers.'),
   enable_3pid_lookup: option(flag, true, 'Ask identity servers who is behind a mail address.', { note: LATER }),
@@ -71,11 +81,9 @@ export const registrationOptions = {
   allow_guest_access: option(flag, false, 'Let people in as guests, without an account, to rooms that allow it.'),
   inhibit_user_in_use_error: option(flag, false, 'Do not tell newcomers early whether a name is taken.'),
   allow_underscore_prefixed_registration: option(flag, false, 'Names of new users may begin with an underscore.'),
-  bcrypt_rounds: option(
-    integer({ min: 4, max: 31 }),
-    12,
-    'Cost of password hashes in bcrypt, which exist where they were brought along from Synapse; new ones are Argon2id.',
-  ),
+  bcrypt_rounds: option(integer({ min: 4, max: 31 }), 12, 'Cost of new password hashes in bcrypt.', {
+    note: 'has no effect: passwords are hashed with Argon2id, and bcrypt is only read, from hashes Synapse has made',
+  }),
   user_types: group(
     {
       default_user_type: option(text, undefined, 'The type of new accounts.'),

@@ -160,7 +160,9 @@ export const roomOptions = {
   ),
   require_membership_for_aliases: option(flag, true, 'Only members of a room may give it aliases.'),
   allow_public_rooms_without_auth: option(flag, false, 'Show the list of public rooms to those who are not logged in.'),
-  allow_public_rooms_over_federation: option(flag, false, 'Show the list of public rooms to other servers.'),
+  allow_public_rooms_over_federation: option(flag, false, 'Show the list of public rooms to other servers.', {
+    note: LATER,
+  }),
   autocreate_auto_join_room_preset: option(
     presets,
     'public_chat',

@@ -148,8 +148,10 @@ export const serverOptions = {
     undefined,
     'How users reach whoever runs the server, as a URI such as mailto:me@example.com.',
   ),
-  hs_disabled: option(flag, false, 'Shut all users out, with a reason.'),
-  hs_disabled_message: option(text, 'This server is closed at the moment', 'The reason users are shut out with.'),
+  hs_disabled: option(flag, false, 'Shut all users out, with a reason.', { note: LATER }),
+  hs_disabled_message: option(text, 'This server is closed at the moment', 'The reason users are shut out with.', {
+    note: LATER,
+  }),
   hearth: group(
     {
       log_level: option(choice('debug', 'info', 'warn', 'error'), undefined, 'The least important lines to log.', {

@@ -80,12 +80,13 @@ export const serviceOptions = {
   push: group(
     {
       enabled: option(flag, true, 'Work out who has to be notified.'),
-      include_content: option(flag, true, 'Send what a message says along, if the client wishes.'),
-      group_unread_count_by_room: option(flag, true, 'Count rooms with something unread, not messages.'),
-      jitter_delay: option(duration, 0, 'The longest time a notification is held back, at random.'),
+      include_content: option(flag, true, 'Send what a message says along, if the client wishes.', { note: LATER }),
+      group_unread_count_by_room: option(flag, true, 'Count rooms with something unread, not messages.', {
+        note: LATER,
+      }),
+      jitter_delay: option(duration, 0, 'The longest time a notification is held back, at random.', { note: LATER }),
     },
-    'Notifications to telephones.',
-    { note: LATER },
+    'Notifications.',
   ),
   server_notices: option(
     section({

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { decodeBase64, encodeBase64 } from '../base64.ts';
 import { canonicalJson } from '../canonical-json.ts';
@@ -10,7 +10,7 @@ import { redactPdu } from './redact.ts';
 
 /** SHA-256 of `text` as UTF-8: 32 bytes. */
 export function sha256(text: string): Buffer {
-  return createHash('sha256').update(text, 'utf8').digest();
+  return hash('sha256', text, 'buffer');
 }
 
 /** What the content hash covers, as canonical JSON. */

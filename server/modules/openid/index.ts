@@ -3,7 +3,7 @@ import type { RateLimit } from '../../http/rate-limit.ts';
 import { route } from '../../http/route.ts';
 import { emptyObject, userId } from '../../http/schemas.ts';
 import { Type } from '../../http/type.ts';
-import { forbidden } from '../../matrix/errors.ts';
+import { forbidden, missingToken, unknownToken } from '../../matrix/errors.ts';
 import type { ServerName, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
@@ -23,8 +23,6 @@ export interface OpenIdNeeds {
 }
 
 export interface OpenIdModule extends Module {
-  /** Whose token that is; undefined if it is unknown or has expired. */
-  findOpenIdUser(token: string): UserId | undefined;
   /** Makes the tokens of a user void. */
   removeOfUser(tx: WriteTx, userId: UserId): void;
 }
@@ -63,8 +61,21 @@ export function openid({ db, clock, random, serverName, limit }: OpenIdNeeds): O
           };
         },
       }),
+      route({
+        // Spec: server-server API, "OpenID". Asked by services, which are no servers and sign nothing.
+        method: 'GET',
+        path: '/_matrix/federation/v1/openid/userinfo',
+        auth: 'none',
+        resource: 'openid',
+        query: Type.Object({ access_token: Type.Optional(Type.String()) }),
+        handle: ({ query: { access_token: token } }) => {
+          if (token === undefined) throw missingToken('The query parameter access_token is needed');
+          const owner = store.find(hashToken(token), clock.now());
+          if (owner === undefined) throw unknownToken('This token is unknown or has expired');
+          return { sub: owner };
+        },
+      }),
     ],
-    findOpenIdUser: (token) => store.find(hashToken(token), clock.now()),
     removeOfUser: (tx, who) => store.removeOfUser(tx, who),
   };
 }

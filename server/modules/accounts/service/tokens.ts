@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { MatrixError, unknownToken } from '../../../matrix/errors.ts';
 import { isDeviceId, type DeviceId, type UserId } from '../../../matrix/identifiers.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
@@ -11,7 +11,7 @@ import type { SessionSettings } from './settings.ts';
 
 /** How a token is stored and looked up. Tokens are long and random, so a fast hash keeps them safe. */
 export function hashToken(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
+  return hash('sha256', token, 'buffer');
 }
 
 /** Someone who logs in. */
