@@ -123,6 +123,8 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     signingKey,
     projections,
     isErased: (userId) => accountsModule.lookup.isErased(userId),
+    redactionRetentionMs: config.rooms.redactionRetentionMs,
+    prejoinState: config.rooms.prejoinState,
   });
 
   const accountDataModule = accountData({

@@ -41,6 +41,8 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
     const followers = new FollowerRunner({ db, followers: parts.followers, log, clock });
     followers.start();
     stops.push(() => followers.stop());
+    parts.rooms.start();
+    stops.push(() => parts.rooms.stop());
     for (const module of parts.modules) {
       module.start?.();
       if (module.stop !== undefined) stops.push(() => module.stop?.());

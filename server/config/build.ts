@@ -170,8 +170,8 @@ function buildRooms(source: Source): Config['rooms'] {
   }
   const override = (preset: RoomPreset): JsonObject | undefined => asObject(overrides[preset]);
   const prejoin = v.room_prejoin_state;
-  const types = prejoin.disable_default_event_types ? [] : prejoinTypes.map((name) => `m.room.${name}`);
-  const prejoinState = [...types, ...prejoin.additional_event_types].flatMap((entry) => {
+  const standard = prejoinTypes.map((name) => ({ type: `m.room.${name}`, stateKey: '' }));
+  const additional = prejoin.additional_event_types.flatMap((entry) => {
     const [type, stateKey, ...rest] = typeof entry === 'string' ? [entry] : entry;
     if (type !== undefined && rest.length === 0 && (typeof entry === 'string' || stateKey !== undefined)) {
       return [{ type, stateKey }];
@@ -194,7 +194,7 @@ function buildRooms(source: Source): Config['rooms'] {
     forgottenRoomRetentionMs: v.forgotten_room_retention_period ?? undefined,
     excludedFromSync: v.exclude_rooms_from_sync,
     allowPerRoomProfiles: v.allow_per_room_profiles,
-    prejoinState,
+    prejoinState: prejoin.disable_default_event_types ? additional : [...standard, ...additional],
     maxEventDelayMs: v.max_event_delay_duration ?? undefined,
     dummyEventsThreshold: v.dummy_events_threshold,
     searchEnabled: v.enable_search,

@@ -8,7 +8,7 @@ import { type MemberChange, type Members, membershipOf } from './membership.ts';
 import type { Redactions } from './redactions.ts';
 import type { StateResolver } from './resolution.ts';
 import { EMPTY_STATE, type StateDifference, type StateGroupId, type StateGroups } from './state-groups.ts';
-import { strippedStateFor } from './stripped-state.ts';
+import { type PrejoinState, type ShownState, strippedStateFor } from './stripped-state.ts';
 import type { PersistedEvent, Projection, StateDelta, Verdict } from './types.ts';
 
 /** A judged event on its way into the database. */
@@ -40,6 +40,7 @@ export class Persister {
   readonly #redactions: Redactions;
   readonly #resolver: StateResolver;
   readonly #projections: readonly Projection[];
+  readonly #prejoinState: readonly PrejoinState[];
 
   constructor(parts: {
     clock: Clock;
@@ -50,6 +51,7 @@ export class Persister {
     redactions: Redactions;
     resolver: StateResolver;
     projections: readonly Projection[];
+    prejoinState: readonly PrejoinState[];
   }) {
     this.#clock = parts.clock;
     this.#heads = parts.heads;
@@ -59,6 +61,7 @@ export class Persister {
     this.#redactions = parts.redactions;
     this.#resolver = parts.resolver;
     this.#projections = parts.projections;
+    this.#prejoinState = parts.prejoinState;
   }
 
   /** Stores a judged event of the room that `head` stands for. An outlier we have takes its place in the graph. */
@@ -162,9 +165,12 @@ export class Persister {
 
   #memberChanges(head: RoomHead, changed: readonly StateDifference[]): MemberChange[] {
     const changes: MemberChange[] = [];
-    const find = (type: string, stateKey: string): StoredEvent | undefined => {
-      const nid = this.#groups.find(head.current, type, stateKey);
-      return nid === undefined ? undefined : this.#events.getByNid(nid);
+    const state: ShownState = {
+      find: (type, stateKey) => {
+        const nid = this.#groups.find(head.current, type, stateKey);
+        return nid === undefined ? undefined : this.#events.getByNid(nid);
+      },
+      list: (type) => this.#groups.listType(head.current, type).map(([, nid]) => this.#events.getByNid(nid)),
     };
     for (const { type, stateKey: userId, left, right } of changed) {
       const nid = right ?? left;
@@ -172,7 +178,7 @@ export class Persister {
       const event = this.#events.getByNid(nid);
       const membership = membershipOf(event);
       const isShown = right !== undefined && (membership === 'invite' || membership === 'knock');
-      const strippedState = isShown ? strippedStateFor(event, find) : undefined;
+      const strippedState = isShown ? strippedStateFor(event, this.#prejoinState, state) : undefined;
       changes.push({ userId, event, isGone: right === undefined, strippedState });
     }
     return changes;

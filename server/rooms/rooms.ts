@@ -16,6 +16,7 @@ import { StateResolver } from './resolution.ts';
 import { Sender } from './send.ts';
 import { StateGroups } from './state-groups.ts';
 import { eventReader, States } from './state-reader.ts';
+import { DEFAULT_PREJOIN_STATE, type PrejoinState } from './stripped-state.ts';
 import { RoomTimeline } from './timeline.ts';
 import { SendTransactions } from './transactions.ts';
 import type {
@@ -28,6 +29,7 @@ import type {
   Timeline,
   Visibility,
 } from './types.ts';
+import { UnredactedExpiry } from './unredacted-expiry.ts';
 import { RoomVisibility } from './visibility.ts';
 
 export { migrations } from './schema.ts';
@@ -44,6 +46,9 @@ export interface Rooms {
   readonly inbox: Pick<Inbox, 'accept'>;
   /** What is wrong with the stored rooms, a sentence each; empty if all is well. Reads everything. */
   checkConsistency(): string[];
+  /** Begins to forget what redacted events said, as far as that is not kept for good; whoever starts it stops it. */
+  start(): void;
+  stop(): Promise<void>;
 }
 
 export interface RoomsOptions {
@@ -58,6 +63,10 @@ export interface RoomsOptions {
   readonly projections: readonly Projection[];
   /** Whether a user had their account erased; nobody, unless told. */
   readonly isErased?: (userId: UserId) => boolean;
+  /** How long (ms) redacted events keep what they said; for good, unless told. */
+  readonly redactionRetentionMs?: number | undefined;
+  /** What a room shows of its state to the invited and to those who knock; what the spec names, unless told. */
+  readonly prejoinState?: readonly PrejoinState[];
   /** Checks the signatures of events of other servers; without it, none of them is taken. */
   readonly checkSignatures?: CheckSignatures;
 }
@@ -72,8 +81,20 @@ export function createRooms(options: RoomsOptions): Rooms {
   const resolver = new StateResolver({ db, groups, events });
   const redactions = new Redactions({ db, events, groups });
   const gatherer = new Gatherer({ events, groups, resolver });
-  const persister = new Persister({ clock, heads, events, groups, members, redactions, resolver, projections });
+  const { prejoinState = DEFAULT_PREJOIN_STATE } = options;
+  const persister = new Persister({
+    clock,
+    heads,
+    events,
+    groups,
+    members,
+    redactions,
+    resolver,
+    projections,
+    prejoinState,
+  });
   const transactions = new SendTransactions({ db, clock });
+  const expiry = new UnredactedExpiry({ db, clock, log, retentionMs: options.redactionRetentionMs });
   return {
     events: eventReader({ heads, events }),
     state: new States({ heads, events, groups }),
@@ -105,5 +126,7 @@ export function createRooms(options: RoomsOptions): Rooms {
       checkSignatures: options.checkSignatures ?? (() => false),
     }),
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
+    start: () => expiry.start(),
+    stop: () => expiry.stop(),
   };
 }

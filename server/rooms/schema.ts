@@ -157,5 +157,8 @@ export const migrations: MigrationSet = {
         CREATE INDEX event_transactions_by_device ON event_transactions (device_nid, transaction_id);
       `,
     },
+    {
+      sql: 'CREATE INDEX unredacted_events_by_age ON unredacted_events (redacted_ts)',
+    },
   ],
 };

@@ -2,8 +2,14 @@ import { stripStateEvent } from '../matrix/events/strip.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import type { StoredEvent } from './event-store.ts';
 
-/** What a room shows of itself to those who might join (spec: client-server API, "Stripped state"). */
-const SHOWN_TYPES: readonly string[] = [
+/** State that a room shows of itself to those who might join: of a type, with one state key or, without one, with any. */
+export interface PrejoinState {
+  readonly type: string;
+  readonly stateKey: string | undefined;
+}
+
+/** What a room shows unless told otherwise (spec: client-server API, "Stripped state"). */
+export const DEFAULT_PREJOIN_STATE: readonly PrejoinState[] = [
   'm.room.create',
   'm.room.name',
   'm.room.avatar',
@@ -11,17 +17,26 @@ const SHOWN_TYPES: readonly string[] = [
   'm.room.join_rules',
   'm.room.canonical_alias',
   'm.room.encryption',
-];
+].map((type) => ({ type, stateKey: '' }));
+
+/** The state of a room, to look up events in. */
+export interface ShownState {
+  find(type: string, stateKey: string): StoredEvent | undefined;
+  list(type: string): readonly StoredEvent[];
+}
 
 /**
  * The stripped state that comes with an invite or knock: the room's face in the state the event led to, the member event
- * of whoever sent it, and the event itself last.
+ * of whoever sent it, and the event itself last. `m.room.create` is always part of it, since other servers refuse an
+ * invite without it (spec: server-server API, "Inviting to a room").
  */
-export function strippedStateFor(
-  member: StoredEvent,
-  find: (type: string, stateKey: string) => StoredEvent | undefined,
-): JsonObject[] {
-  const events = SHOWN_TYPES.map((type) => find(type, ''));
-  if (member.sender !== member.stateKey) events.push(find('m.room.member', member.sender));
-  return [...events.filter((event) => event !== undefined), member].map(stripStateEvent);
+export function strippedStateFor(member: StoredEvent, shown: readonly PrejoinState[], state: ShownState): JsonObject[] {
+  const events = [
+    state.find('m.room.create', ''),
+    ...shown.flatMap(({ type, stateKey }) => (stateKey === undefined ? state.list(type) : state.find(type, stateKey))),
+    state.find('m.room.member', member.sender),
+  ].filter((event) => event !== undefined);
+  const others = new Map(events.map((event) => [event.nid, event]));
+  others.delete(member.nid);
+  return [...others.values(), member].map(stripStateEvent);
 }

@@ -50,7 +50,7 @@ export function roomWindow(
   const window = computeWindow(needs.windows, { requester, since, filter, fullState: false });
   const joined = new Map<RoomId, JoinedRoom>();
   if (here) joined.set(room, window.joined.get(room) ?? { newlyJoined: window.initial });
-  return { ...window, joined, left: here ? window.left : new Set([room]) };
+  return { ...window, joined, left: here ? window.left : new Set([room]), ...(here ? { onlyRoom: room } : {}) };
 }
 
 /** Refuses whoever is neither in the room nor may look into it. @throws MatrixError M_FORBIDDEN */

@@ -30,6 +30,8 @@ export interface SyncWindow {
   readonly invited: ReadonlySet<RoomId>;
   readonly knocked: ReadonlySet<RoomId>;
   readonly ignoredUsers: ReadonlySet<UserId>;
+  /** Set where the answer is about one room alone: one the viewer may read, though they need not be in it. */
+  readonly onlyRoom?: RoomId;
   /** Users who came to share a room with the viewer in this window (all who do, if it is initial). Computed on demand. */
   newlySharing(): ReadonlySet<UserId>;
   /** Users who shared a room with the viewer at `since` and no longer do. */

@@ -177,6 +177,10 @@ default_power_level_content_override: {private_chat: {invite: 50}, public_chat: 
     { type: 'm.room.name', stateKey: undefined },
     { type: 'org.example.x', stateKey: 'key' },
   ]);
+  const { prejoinState } = load(t, 'room_prejoin_state: {additional_event_types: [org.example.x]}\n').config.rooms;
+  assert.equal(prejoinState.length, 8);
+  assert.ok(prejoinState.some(({ type, stateKey }) => type === 'm.room.name' && stateKey === ''));
+  assert.deepEqual(prejoinState.at(-1), { type: 'org.example.x', stateKey: undefined });
   assert.deepEqual(config.rooms.powerLevelOverrides.private_chat, { invite: 50 });
   assert.equal(config.rooms.powerLevelOverrides.public_chat, undefined);
   assert.match(complaints(t, 'default_power_level_content_override: {club: {}}\n')[0] ?? '', /club is no preset/);

@@ -106,7 +106,7 @@ export interface Household {
 /** Opens a household. */
 export function household(
   t: TestContext,
-  options: Partial<Pick<RoomsOptions, 'projections' | 'isErased'>> = {},
+  options: Partial<Pick<RoomsOptions, 'projections' | 'isErased' | 'redactionRetentionMs' | 'prejoinState'>> = {},
 ): Household {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-rooms-'));
   const opened: OpenDatabase[] = [];
@@ -126,8 +126,8 @@ export function household(
       log: silentLogger,
       serverName: HOME,
       signingKey: homeKey,
-      projections: options.projections ?? [],
-      ...(options.isErased === undefined ? {} : { isErased: options.isErased }),
+      projections: [],
+      ...options,
       checkSignatures: isSigned,
     });
     return {

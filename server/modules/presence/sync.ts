@@ -8,12 +8,24 @@ import type { Presence } from './service/presence.ts';
 export function presenceContribution(presence: Presence, isLocal: (userId: UserId) => boolean): SyncContribution {
   const { mode, offlineUsersOnSync } = presence.settings;
 
-  function changedIn({ userId: viewer, since, now, initial, ignoredUsers }: SyncWindow): Map<UserId, ShownPresence> {
+  function isSeen({ userId: viewer, onlyRoom }: SyncWindow, userId: UserId): boolean {
+    return presence.sees(viewer, userId) || (onlyRoom !== undefined && presence.isSeenIn(onlyRoom, userId));
+  }
+
+  /** Users who are shown whether anything changed or not: those new to the viewer, and all in a room looked into anew. */
+  function newcomersTo(window: SyncWindow): Iterable<UserId> {
+    const { initial, onlyRoom } = window;
+    if (initial && onlyRoom !== undefined) return presence.listSeenIn(onlyRoom);
+    return !initial || offlineUsersOnSync ? window.newlySharing() : [];
+  }
+
+  function changedIn(window: SyncWindow): Map<UserId, ShownPresence> {
+    const { userId: viewer, since, now, initial, ignoredUsers } = window;
     const changed = new Map<UserId, ShownPresence>();
     for (const [userId, shown] of presence.listSince(since, now)) {
       // A client that knows nothing yet takes everybody to be away.
       const isNews = !initial || offlineUsersOnSync || shown.state !== 'offline';
-      if (isNews && !ignoredUsers.has(userId) && presence.sees(viewer, userId)) {
+      if (isNews && !ignoredUsers.has(userId) && isSeen(window, userId)) {
         changed.set(userId, presence.find(userId) ?? shown);
       }
     }
@@ -29,13 +41,10 @@ export function presenceContribution(presence: Presence, isLocal: (userId: UserI
       if (mode === 'off') return {};
       const changed = changedIn(window);
       const events: JsonObject[] = [...changed].map(([userId, shown]) => presence.toEvent(userId, shown));
-      if (!window.initial || offlineUsersOnSync) {
-        // Whoever is new to the viewer is shown as they are, changed or not.
-        for (const userId of window.newlySharing()) {
-          if (changed.has(userId) || window.ignoredUsers.has(userId) || !presence.sees(window.userId, userId)) continue;
-          const shown = presence.find(userId);
-          if (shown !== undefined || isLocal(userId)) events.push(presence.toEvent(userId, shown));
-        }
+      for (const userId of newcomersTo(window)) {
+        if (changed.has(userId) || window.ignoredUsers.has(userId) || !isSeen(window, userId)) continue;
+        const shown = presence.find(userId);
+        if (shown !== undefined || isLocal(userId)) events.push(presence.toEvent(userId, shown));
       }
       return { presence: events };
     },

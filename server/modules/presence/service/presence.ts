@@ -33,7 +33,7 @@ export interface PresenceNeeds {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: PresenceSettings;
-  readonly rooms: Pick<MembershipReader, 'shareRoom' | 'listMutualRooms' | 'listRoomsOf'>;
+  readonly rooms: Pick<MembershipReader, 'shareRoom' | 'listMutualRooms' | 'listRoomsOf' | 'isJoined' | 'listMembers'>;
   readonly profiles: {
     find(userId: UserId): { readonly displayName?: string; readonly avatarUrl?: string } | undefined;
   };
@@ -102,6 +102,17 @@ export class Presence {
     if (viewer === userId) return true;
     if (settings.excludedRooms.size === 0) return rooms.shareRoom(viewer, userId);
     return rooms.listMutualRooms(viewer, userId).some((roomId) => !settings.excludedRooms.has(roomId));
+  }
+
+  /** Whether a user is seen by whoever looks into a room. */
+  isSeenIn(roomId: RoomId, userId: UserId): boolean {
+    return !this.#needs.settings.excludedRooms.has(roomId) && this.#needs.rooms.isJoined(roomId, userId);
+  }
+
+  /** The users who are seen by whoever looks into a room. */
+  listSeenIn(roomId: RoomId): UserId[] {
+    if (this.#needs.settings.excludedRooms.has(roomId)) return [];
+    return this.#needs.rooms.listMembers(roomId, 'join').map(({ userId }) => userId);
   }
 
   /** What is known of a user: undefined for somebody nobody was told of. */
