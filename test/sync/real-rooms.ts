@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { prepareChecks } from '../../server/http/validate.ts';
 import type { Requester } from '../../server/http/route.ts';
 import type { DeviceId, RoomId, ServerName, UserId } from '../../server/matrix/identifiers.ts';
 import { isJsonObject } from '../../server/matrix/json.ts';
@@ -93,6 +94,8 @@ export function openRealHousehold(
   const syncAs: RealHousehold['syncAs'] = async (userId, { filter, ...query } = {}) => {
     const signal = new AbortController().signal;
     const text = isJsonObject(filter) ? JSON.stringify(filter) : filter;
+    // There is no HTTP here that would do it.
+    await prepareChecks();
     const answer = await route.handle({
       requester: requesterOf(userId),
       query: { ...query, ...(text === undefined ? {} : { filter: text }) },
