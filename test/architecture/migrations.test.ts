@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { allMigrations } from '../../server/compose.ts';
 import { storageMigrations } from '../../server/storage/schema.ts';
 import type { MigrationSet } from '../../server/storage/types.ts';
@@ -20,6 +22,12 @@ test('every released step of the schema is there unchanged and in its place, and
   const present = listSteps([storageMigrations, ...allMigrations]);
   assert.ok(Object.keys(present).length > 15, 'the steps were found');
   assert.deepEqual(findDepartures(released, present), [], HELP);
+});
+
+test('what is said to list the steps anew lists them', () => {
+  const script = fileURLToPath(new URL('list-migrations.ts', import.meta.url));
+  const printed = execFileSync(process.execPath, [script], { encoding: 'utf8' });
+  assert.deepEqual(JSON.parse(printed), listSteps([storageMigrations, ...allMigrations]));
 });
 
 test('no owner of steps comes twice', () => {

@@ -22,14 +22,14 @@ test('when the invited see a room, they see what the configuration names', async
   });
   await home.send(roomId, draft.member(alice, bob, 'invite'));
   const shown = home.rooms.members.listStrippedState(roomId, bob);
-  assert.deepEqual(shown.map((event) => `${String(event['type'])} ${String(event['state_key'])}`).sort(), [
+  assert.deepEqual(shown.map((event) => JSON.stringify([event['type'], event['state_key']])).sort(), [
     // The room itself, who invites, and the invite are shown in any case.
-    'm.room.create ',
-    `m.room.member ${alice}`,
-    `m.room.member ${bob}`,
-    'org.example.badge gold',
-    'org.example.house blue',
-    'org.example.house red',
+    '["m.room.create",""]',
+    `["m.room.member","${alice}"]`,
+    `["m.room.member","${bob}"]`,
+    '["org.example.badge","gold"]',
+    '["org.example.house","blue"]',
+    '["org.example.house","red"]',
   ]);
 });
 
