@@ -87,24 +87,11 @@ export function mapOf<V extends TSchema>(values: V): TUnsafe<Readonly<Record<str
   return Type.Unsafe<Readonly<Record<string, Static<V>>>>(Type.Object({}, { additionalProperties: values }));
 }
 
-function mapBy<Kind extends string, V extends TSchema>(
-  is: (key: string) => key is Kind,
-  what: string,
-  values: V,
-): TUnsafe<Readonly<Record<Kind, Static<V>>>> {
-  const object = Type.Object({}, { additionalProperties: values });
-  const keysMatch = (value: object): boolean => Object.keys(value).every(is);
-  return Type.Unsafe<Readonly<Record<Kind, Static<V>>>>(
-    Type.Refine(object, keysMatch, () => `must have only ${what} as keys`),
-  );
-}
-
 /** An object with a user ID for every key. */
 export function mapByUser<V extends TSchema>(values: V): TUnsafe<Readonly<Record<UserId, Static<V>>>> {
-  return mapBy(isUserId, 'user IDs', values);
-}
-
-/** An object with a room ID for every key. */
-export function mapByRoom<V extends TSchema>(values: V): TUnsafe<Readonly<Record<RoomId, Static<V>>>> {
-  return mapBy(isRoomId, 'room IDs', values);
+  const object = Type.Object({}, { additionalProperties: values });
+  const keysMatch = (value: object): boolean => Object.keys(value).every(isUserId);
+  return Type.Unsafe<Readonly<Record<UserId, Static<V>>>>(
+    Type.Refine(object, keysMatch, () => 'must have only user IDs as keys'),
+  );
 }

@@ -32,8 +32,6 @@ export const unrecognized = (message: string): MatrixError => new MatrixError('M
 export const tooLarge = (message: string): MatrixError => new MatrixError('M_TOO_LARGE', message);
 /** A client's mistake that no other errcode names (400). */
 export const unknownError = (message: string): MatrixError => new MatrixError('M_UNKNOWN', message, { status: 400 });
-/** This server's own failure (500). */
-export const internalError = (message: string): MatrixError => new MatrixError('M_UNKNOWN', message, { status: 500 });
 export const unknownToken = (message: string, softLogout = false): MatrixError =>
   new MatrixError('M_UNKNOWN_TOKEN', message, { fields: softLogout ? { soft_logout: true } : {} });
 /** Too many requests; `retryAfterMs` is when to come back, in milliseconds. */

@@ -234,8 +234,8 @@ class FollowerLoop {
 
   async #catchUp(): Promise<void> {
     const { stopping, log } = this.#needs;
-    // Called while those who are told of a commit are still being told: the others first.
-    await Promise.resolve();
+    // Whoever waits for the commit goes first: replies leave and long polls end in this turn.
+    await nextTurn();
     while (this.cursor < this.#goal && !stopping.aborted) {
       try {
         await this.#step(this.#goal);

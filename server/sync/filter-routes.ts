@@ -3,11 +3,11 @@ import type { Requester, Route } from '../http/route.ts';
 import { route } from '../http/route.ts';
 import { userId } from '../http/schemas.ts';
 import { Type } from '../http/type.ts';
-import { forbidden, invalidParam, notFound, notJson } from '../matrix/errors.ts';
+import { forbidden, invalidParam, notFound } from '../matrix/errors.ts';
 import type { UserId } from '../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../matrix/json.ts';
 import type { Database } from '../storage/types.ts';
-import { parseFilter, type SyncFilter, syncFilterSchema } from './filter.ts';
+import { parseFilter, parseFilterText, type SyncFilter, syncFilterSchema } from './filter.ts';
 import type { FilterStore } from './filter-store.ts';
 import { atMost } from '../util/lru.ts';
 
@@ -77,7 +77,7 @@ export function filters({
     routes: [post, get],
     resolve: (user, parameter) => {
       if (parameter === undefined) return parseCached('', () => ({}));
-      if (parameter.startsWith('{')) return parseCached(parameter, () => parseJson(parameter));
+      if (parameter.startsWith('{')) return parseCached(parameter, () => parseFilterText(parameter));
       // IDs are each user's own. A JSON filter begins with a brace, so the two kinds of keys never meet.
       return parseCached(`${user} ${parameter}`, () => {
         const definition = store.find(user, parameter);
@@ -90,13 +90,4 @@ export function filters({
 
 function checkOwn(requester: Requester, userId: UserId): void {
   if (requester.userId !== userId) throw forbidden('The filters of other users are theirs');
-}
-
-function parseJson(text: string): JsonValue {
-  try {
-    return JSON.parse(text) as JsonValue;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw notJson('The filter is not JSON');
-    throw error;
-  }
 }

@@ -2,6 +2,7 @@ import type { Static } from 'typebox';
 import { roomId, text, userId } from '../http/schemas.ts';
 import { Type } from '../http/type.ts';
 import { bodyCheck } from '../http/validate.ts';
+import { notJson } from '../matrix/errors.ts';
 import type { RoomId, UserId } from '../matrix/identifiers.ts';
 import type { JsonValue } from '../matrix/json.ts';
 
@@ -112,6 +113,16 @@ export function parseFilter(definition: JsonValue, timelineLimit?: number): Sync
  */
 export function parseRoomEventFilter(definition: JsonValue): RoomEventFilter {
   return readRoomEventFilter(checkRoomEventFilter(definition) as RoomEventFilterJson);
+}
+
+/** What a filter in the text of a parameter says. @throws MatrixError M_NOT_JSON if that is not JSON. */
+export function parseFilterText(text: string): JsonValue {
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw notJson('The filter is not JSON');
+    throw error;
+  }
 }
 
 function readSyncFilter(json: SyncFilterJson, timelineLimit: number | undefined): SyncFilter {

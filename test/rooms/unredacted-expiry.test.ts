@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import type { EventId, RoomId } from '../../server/matrix/identifiers.ts';
+import { ManualClock } from '../kit/manual-clock.ts';
+import { expectOk } from '../kit/test-client.ts';
+import { TestServer } from '../kit/test-server.ts';
 import { alice, draft, household, type Household } from './room-kit.ts';
 
 const MINUTE_MS = 60_000;
@@ -83,4 +88,25 @@ test('after the stop nothing is deleted any more', async (t) => {
   await clock.advance(0);
   assert.equal(original(home, eventId), undefined);
   await rooms.stop();
+});
+
+test('a running server does as redaction_retention_period says', async () => {
+  const clock = new ManualClock();
+  await using server = await TestServer.start({ clock, config: { redaction_retention_period: '2d' } });
+  const anna = await server.register('anna');
+  const roomId = await anna.createRoom();
+  const eventId = await anna.send(roomId, 'Oops');
+  const room = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}`;
+  expectOk(await anna.put(`${room}/redact/${encodeURIComponent(eventId)}/r1`));
+
+  const countOriginals = (): unknown => {
+    const reader = new Sqlite(join(server.dir, 'homeserver.db'), { readonly: true });
+    const count = reader.prepare('SELECT count(*) FROM unredacted_events').pluck().get();
+    reader.close();
+    return count;
+  };
+  await clock.advance(DAY_MS);
+  assert.equal(countOriginals(), 1);
+  await clock.advance(DAY_MS + 10 * MINUTE_MS);
+  assert.equal(countOriginals(), 0);
 });

@@ -1,13 +1,5 @@
 import { CanonicalJsonError, canonicalJson } from '../canonical-json.ts';
-import {
-  type EventId,
-  isEventId,
-  isRoomId,
-  isUserId,
-  MAX_IDENTIFIER_BYTES,
-  type RoomId,
-  type UserId,
-} from '../identifiers.ts';
+import { type EventId, isEventId, isRoomId, isUserId, MAX_IDENTIFIER_BYTES, type RoomId } from '../identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../json.ts';
 import type { RoomVersion } from '../room-versions.ts';
 import type { Pdu, RoomEvent } from './event.ts';
@@ -56,18 +48,14 @@ export function parsePdu(json: unknown, version: RoomVersion): ParsedPdu {
 }
 
 /** What `readFormat` read: the fields of RoomEvent that do not rest on the event ID. */
-export interface EventFormat {
+export interface EventFormat
+  extends Pick<
+    RoomEvent,
+    'type' | 'sender' | 'stateKey' | 'content' | 'originServerTs' | 'depth' | 'prevEvents' | 'authEvents'
+  > {
   readonly ok: true;
-  readonly type: string;
-  readonly sender: UserId;
   /** Undefined on the create event of a room whose ID that event makes. */
   readonly roomId: RoomId | undefined;
-  readonly stateKey: string | undefined;
-  readonly content: JsonObject;
-  readonly originServerTs: number;
-  readonly depth: number;
-  readonly prevEvents: readonly EventId[];
-  readonly authEvents: readonly EventId[];
 }
 
 /** Checks every key of a signed PDU against its room's version, but neither the size of the whole nor the event ID. */

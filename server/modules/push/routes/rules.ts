@@ -1,8 +1,7 @@
 import { route, type Route } from '../../../http/route.ts';
-import { userId } from '../../../http/schemas.ts';
+import { jsonValue, userId } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
 import { forbidden, invalidParam, MatrixError } from '../../../matrix/errors.ts';
-import type { JsonValue } from '../../../matrix/json.ts';
 import { isPushRuleKind, PUSH_RULE_KINDS, type PushRuleKind } from '../../../matrix/push-rules/rules.ts';
 import type { PushRules } from '../service/rules.ts';
 import { pushRulesEvent } from '../sync.ts';
@@ -14,7 +13,7 @@ const kind = Type.Unsafe<PushRuleKind>(
   Type.Refine(Type.String(), isPushRuleKind, () => `must be one of ${PUSH_RULE_KINDS.join(', ')}`),
 );
 const ruleParams = Type.Object({ kind, ruleId: Type.String() });
-const anything = Type.Array(Type.Unsafe<JsonValue>(Type.Unknown()));
+const anything = Type.Array(jsonValue);
 
 /** Spec: client-server API, "Push Rules: API". */
 export function ruleRoutes(rules: PushRules): Route[] {

@@ -1,10 +1,9 @@
 import type { Requester } from '../../../http/route.ts';
-import { notFound, notJson } from '../../../matrix/errors.ts';
+import { notFound } from '../../../matrix/errors.ts';
 import type { EventId, RoomId, UserId } from '../../../matrix/identifiers.ts';
-import type { JsonValue } from '../../../matrix/json.ts';
 import type { PersistedEvent, TimelineToken } from '../../../rooms/types.ts';
 import { STREAM_START } from '../../../storage/types.ts';
-import { parseRoomEventFilter, type RoomEventFilter } from '../../../sync/filter.ts';
+import { parseFilterText, parseRoomEventFilter, type RoomEventFilter } from '../../../sync/filter.ts';
 import { eventMatcher, filterRelated } from '../../../sync/filter-match.ts';
 import { checkAccess, type RoomAccess } from './access.ts';
 import type { RoomEventsNeeds } from './needs.ts';
@@ -118,7 +117,7 @@ export function roomHistory(needs: RoomEventsNeeds): History {
       throw notFound(`There is no event ${direction === 'f' ? 'at or after' : 'at or before'} that time`);
     },
 
-    readFilter: (text) => parseRoomEventFilter(parseJson(text)),
+    readFilter: (text) => parseRoomEventFilter(parseFilterText(text)),
   };
 }
 
@@ -146,13 +145,4 @@ function startOf({ timeline }: RoomEventsNeeds, roomId: RoomId, direction: 'b' |
   return latest === undefined
     ? { order: 'topological', depth: 0, position: STREAM_START }
     : timeline.tokenAt(latest, 'after');
-}
-
-function parseJson(text: string): JsonValue {
-  try {
-    return JSON.parse(text) as JsonValue;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw notJson('The filter is not JSON');
-    throw error;
-  }
 }
