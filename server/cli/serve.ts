@@ -37,10 +37,11 @@ A data directory that isn't there is made.
       // What is made at the first start is in the file; later, the command line goes before it.
       const { config, warnings } = loadConfig({ ...launch, makeFiles: true });
       const log = await openLogOf(config);
-      for (const warning of warnings) log.logger.warn({ option: warning }, 'an option has no effect');
       const pidFile = new PidFile(config.pidFile);
       try {
+        // Signals are heard before the first line is written: whoever has read it may stop the server.
         const watch = watchProcess(log, terminal, () => pidFile.release());
+        for (const warning of warnings) log.logger.warn({ option: warning }, 'an option has no effect');
         const server = await start(startServer, config, log, launch.printSetupLink || isNew);
         try {
           // Only now: a second server on the same data has failed by here, and must not touch the file of the first.
