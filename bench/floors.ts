@@ -1,5 +1,5 @@
 /** What this machine needs for the bare things under everything: a commit, a signature, a reply. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +12,8 @@ import { LeanClient } from './server-process.ts';
 
 const EVENT_BYTES = 700;
 
-/** One insert of an event's size with its commit to disk, ms (median). */
-export function measureCommit(): number {
+/** One insert of an event's size with its commit to disk, ms (median); and the bytes such a row takes in the file. */
+export function measureCommit(): { ms: number; bytes: number } {
   const dir = mkdtempSync(join(tmpdir(), 'hearth-floor-'));
   const db = new Sqlite(join(dir, 'floor.db'));
   db.pragma('journal_mode = WAL');
@@ -28,8 +28,9 @@ export function measureCommit(): number {
     spent.push(performance.now() - start);
   }
   db.close();
+  const { size } = statSync(join(dir, 'floor.db'));
   rmSync(dir, { recursive: true, force: true });
-  return median(spent);
+  return { ms: median(spent), bytes: size / spent.length };
 }
 
 /** One Ed25519 signature, ms (median). */

@@ -17,7 +17,7 @@ const quick = process.argv.includes('--quick');
 const rows: Row[] = [];
 
 console.log('Floors: what this machine needs for the bare thing.');
-const commitMs = measureCommit();
+const { ms: commitMs, bytes: rowBytes } = measureCommit();
 const signatureMs = measureSignature();
 const reply = await measureReply();
 console.log(`  one insert with its commit to disk   ${milliseconds(commitMs)}`);
@@ -27,6 +27,7 @@ console.log(
 );
 console.log('');
 
+const bareStart = await measureBareStart();
 const data = await makeDataDir();
 try {
   const starts: number[] = [];
@@ -35,7 +36,6 @@ try {
     starts.push(server.startMs);
     await server.stop();
   }
-  const bareStart = await measureBareStart();
   rows.push({
     what: 'cold start to the first answer, empty database',
     figure: milliseconds(median(starts)),
@@ -76,7 +76,7 @@ try {
     what: 'resident memory after the sends',
     figure: `${Math.round(residentBytes(server.pid) / 1e6)} MB`,
     budget: '',
-    ratio: '',
+    ratio: times(residentBytes(server.pid), process.memoryUsage.rss(), 'this bench process'),
   });
 
   const restart = async (): Promise<void> => {
@@ -89,7 +89,7 @@ try {
     what: 'database bytes per message',
     figure: `${Math.round(bytes)} B`,
     budget: '1,200 B',
-    ratio: '',
+    ratio: times(bytes, rowBytes, 'a bare row of 700 bytes'),
   });
   await server.stop();
 } finally {
@@ -117,7 +117,7 @@ if (!quick) {
       what: `cold start, database of ${Math.round(size / 1e6)} MB`,
       figure: milliseconds(server.startMs),
       budget: '1,000 ms',
-      ratio: '',
+      ratio: times(server.startMs, bareStart, 'node with nothing to run'),
     });
     const { ms, bytes } = await measureInitialSync(big.port, viewer.token);
     rows.push({
