@@ -54,7 +54,10 @@ const VERDICTS: readonly Verdict[] = ['accepted', 'soft-failed', 'rejected'];
 const TIMELINES: readonly TimelineKind[] = ['none', 'live', 'history'];
 const COLUMNS = `event_nid, event_id, room_nid, position, received_ts, timeline, verdict, outlier, state_before,
   state_after, replaces, redacted_by, pdu`;
-const EVENTS_KEPT = 4_000;
+/** Bytes, estimated: some five thousand ordinary events, or a hundred of the largest. */
+const EVENTS_KEPT = 16_000_000;
+/** What an event takes besides its text, bytes. */
+const EVENT_OVERHEAD = 1_500;
 const IDS_KEPT = 50_000;
 /** From this many on, IDs that are not kept are read in one statement. */
 const WORTH_A_LIST = 8;
@@ -67,7 +70,7 @@ interface RoomNames {
 /** Every stored event, whatever came of it. */
 export class EventStore {
   readonly #rooms: RoomNames;
-  readonly #events = new LRUCache<number, StoredEvent>({ max: EVENTS_KEPT });
+  readonly #events = new LRUCache<number, StoredEvent>({ maxSize: EVENTS_KEPT });
   readonly #ids = new LRUCache<number, EventId>(atMost(IDS_KEPT));
   readonly #nids = new LRUCache<EventId, number>(atMost(IDS_KEPT));
 
@@ -169,6 +172,7 @@ export class EventStore {
   /** Stores a new event under the number of its position. */
   insert(tx: WriteTx, roomNid: number, event: RoomEvent, placement: Placement): StoredEvent {
     const nid = placement.position;
+    const text = JSON.stringify(event.pdu);
     this.#insert.run(
       tx,
       nid,
@@ -184,7 +188,7 @@ export class EventStore {
       placement.stateBefore ?? null,
       ownAfter(placement),
       placement.replaces ?? null,
-      JSON.stringify(event.pdu),
+      text,
     );
     if (event.stateKey !== undefined) {
       for (const id of event.authEvents) {
@@ -193,7 +197,7 @@ export class EventStore {
       }
     }
     const stored = this.#stored(nid, event, placement, undefined);
-    this.#events.set(nid, stored);
+    this.#keep(stored, text);
     this.#keepId(nid, event.eventId);
     tx.onRollback(() => {
       this.#events.delete(nid);
@@ -268,7 +272,7 @@ export class EventStore {
       },
       row.redacted_by ?? undefined,
     );
-    this.#events.set(nid, stored);
+    this.#keep(stored, row.pdu);
     this.#keepId(nid, row.event_id);
     return stored;
   }
@@ -300,6 +304,11 @@ export class EventStore {
       stateBefore,
       stateAfter,
     };
+  }
+
+  #keep(event: StoredEvent, text: string): void {
+    // The text itself is not kept, but all its parts are.
+    this.#events.set(event.nid, event, { size: EVENT_OVERHEAD + 2 * text.length });
   }
 
   #keepId(nid: number, eventId: EventId): void {
