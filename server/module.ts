@@ -1,3 +1,4 @@
+import type { EduHandler, QueryHandler } from './federation/types.ts';
 import type { Route } from './http/route.ts';
 import type { Projection } from './rooms/types.ts';
 import type { Follower, Migration } from './storage/types.ts';
@@ -8,6 +9,10 @@ export interface Module {
   /** As the spec names it; also the owner of its migrations. */
   readonly name: string;
   readonly routes?: readonly Route[];
+  /** By the EDU's type; a type claimed twice stops the start. */
+  readonly edus?: Readonly<Record<string, EduHandler>>;
+  /** By the query's type. */
+  readonly queries?: Readonly<Record<string, QueryHandler>>;
   /** Inside the transaction that stores an event. */
   readonly projections?: readonly Projection[];
   /** After the commit, with a durable cursor. */
