@@ -17,8 +17,17 @@ export const MEMBERS = 200;
 export async function seedRooms(configFile: string, viewer: string): Promise<void> {
   const { config } = loadConfig({ configPath: configFile });
   const db = openDatabase({ path: config.databasePath, migrations: allMigrations, log: silentLogger });
-  const [signingKey] = loadSigningKeys(config.signing, systemRandom);
-  const { rooms } = compose({ config, db, clock: systemClock, random: systemRandom, log: silentLogger, signingKey });
+  const signingKeys = loadSigningKeys(config.signing, systemRandom);
+  const { rooms } = compose({
+    config,
+    db,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    signingKeys,
+    notaryKeys: undefined,
+    version: '0',
+  });
   const version = roomVersions.get(config.rooms.defaultVersion);
   const user = (name: string): UserId => {
     const id = buildUserId(name, config.serverName);

@@ -3,6 +3,8 @@
  * parts need each other, the later one is reached through a function that is called once both are there.
  */
 import type { Config } from './config/types.ts';
+import { createFederation, type Federation, type FederationNeeds } from './federation/federation.ts';
+import { federationMigrations } from './federation/schema.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
 import { localpartOf } from './matrix/identifiers.ts';
@@ -15,6 +17,7 @@ import { capabilities } from './modules/capabilities/index.ts';
 import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
 import { endToEndEncryption, migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
 import { eventContext } from './modules/event-context/index.ts';
+import { eventRetrieval } from './modules/event-retrieval/index.ts';
 import { guestAccess, migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
@@ -45,6 +48,7 @@ import {
   creationSettings,
   directorySettings,
   discoverySettings,
+  federationSettings,
   membershipLimits,
   membershipSettings,
   presenceSettings,
@@ -60,6 +64,7 @@ import type { Random } from './util/random.ts';
 
 /** Every table of the server, in the order the tables are made. */
 export const allMigrations: readonly MigrationSet[] = [
+  federationMigrations,
   roomMigrations,
   syncMigrations,
   accountsMigrations,
@@ -90,7 +95,13 @@ export interface ComposeNeeds {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  readonly signingKey: SigningKey;
+  /** The first is the one to sign with. */
+  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  readonly notaryKeys: readonly SigningKey[] | undefined;
+  /** Of this program. */
+  readonly version: string;
+  /** The way to other servers; this machine's own unless told. */
+  readonly network?: Pick<FederationNeeds, 'dns' | 'dial'>;
 }
 
 /** The server's parts, ready to be served and started. */
@@ -98,14 +109,17 @@ export interface Composition {
   readonly modules: readonly Module[];
   readonly routes: readonly Route[];
   readonly followers: readonly Follower[];
+  readonly federation: Federation;
   readonly accounts: AccountsModule;
   readonly rooms: Rooms;
   readonly sync: Sync;
 }
 
 /** Makes every part of the server out of its configuration. Starts nothing. */
-export function compose({ config, db, clock, random, log, signingKey }: ComposeNeeds): Composition {
+export function compose(needs: ComposeNeeds): Composition {
+  const { config, db, clock, random, log, signingKeys, notaryKeys, version } = needs;
   const { serverName } = config;
+  const [signingKey] = signingKeys;
   const limit = (options: { perSecond: number; burstCount: number }): RateLimit => new RateLimit({ ...options, clock });
   const limits = config.rateLimits;
 
@@ -114,7 +128,23 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
   const contributions: SyncContribution[] = [];
   const decorations: EventDecoration[] = [];
 
-  const rooms = createRooms({
+  const federation = createFederation({
+    ...needs.network,
+    serverName,
+    db,
+    clock,
+    random,
+    log,
+    signingKeys,
+    notaryKeys,
+    version,
+    settings: federationSettings(config, version),
+    findPdu: (eventId) => rooms.events.findEvent(eventId)?.pdu,
+  });
+  const { client, destinations } = federation.network;
+  const edus = federation.sender;
+
+  const rooms: Rooms = createRooms({
     db,
     clock,
     random,
@@ -125,6 +155,16 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     isErased: (userId) => accountsModule.lookup.isErased(userId),
     redactionRetentionMs: config.rooms.redactionRetentionMs,
     prejoinState: config.rooms.prejoinState,
+    federation: {
+      client,
+      keyRing: federation.keyRing,
+      destinations,
+      limit: config.rooms.remoteRoomLimit,
+      isAdmin: (userId) => accountsModule.lookup.isAdmin(userId),
+      joinHere: async ({ userId, roomId, content }) => {
+        await membership.join(userId, roomId, { content });
+      },
+    },
   });
 
   const accountDataModule = accountData({
@@ -214,20 +254,24 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
   const toDeviceModule = sendToDevice({
     db,
     clock,
+    random,
     serverName,
+    sender: edus,
     devices: { listDeviceIds: (userId) => devicesModule.devices.list(userId).map(({ deviceId }) => deviceId) },
   });
 
   const encryptionModule = endToEndEncryption({
     db,
+    clock,
+    random,
+    log,
     serverName,
+    settings: { namesForServers: config.federation.deviceNameLookup },
     interactiveAuth: accountsModule.interactiveAuth,
     tokens: sync.tokens,
     windowSince: (requester, since) => sync.windowSince(requester, since),
-    rooms: {
-      shareRoom: (a, b) => rooms.members.shareRoom(a, b),
-      listRoomIdsOf: (userId) => rooms.members.listRoomsOf(userId, ['join']).map(({ roomId }) => roomId),
-    },
+    rooms: rooms.members,
+    federation: { client, sender: edus, destinations },
     devices: {
       exists: (userId, deviceId) => devicesModule.devices.exists(userId, deviceId),
       findDisplayName: (userId, deviceId) => devicesModule.devices.find(userId, deviceId)?.displayName,
@@ -251,6 +295,8 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
 
   const profilesModule = profiles({
     db,
+    clock,
+    client,
     log,
     settings: profileSettings(config),
     rooms: members,
@@ -286,11 +332,14 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     settings: presenceSettings(config),
     rooms: members,
     profiles: profileService,
+    edus,
     limit: limit(limits.presencePerUser),
   });
 
   const directoryModule = roomDirectory({
     db,
+    clock,
+    client,
     log,
     settings: directorySettings(config),
     events,
@@ -300,24 +349,43 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
   });
   const { aliases, publication } = directoryModule;
 
-  const membershipModule = roomMembership({
-    db,
-    log,
-    settings: membershipSettings(config),
-    limits: { ...membershipLimits(config, limit), message: messageLimit },
-    events,
-    state,
-    members,
-    sender,
-    aliases,
-    profiles: profileService,
-    users: accountsModule.lookup,
-    createRoom: ({ creator, federated, ...order }) =>
-      creationModule.creation.createRoom(creator, {
-        ...order,
-        ...(federated ? {} : { creationContent: { 'm.federate': false } }),
-      }),
-  });
+  const membershipModule = roomMembership(
+    {
+      db,
+      log,
+      settings: membershipSettings(config),
+      limits: { ...membershipLimits(config, limit), message: messageLimit },
+      events,
+      state,
+      members,
+      sender,
+      aliases,
+      profiles: profileService,
+      users: accountsModule.lookup,
+      ...(rooms.federated === undefined ? {} : { remote: rooms.federated.remote }),
+      createRoom: ({ creator, federated, ...order }) =>
+        creationModule.creation.createRoom(creator, {
+          ...order,
+          ...(federated ? {} : { creationContent: { 'm.federate': false } }),
+        }),
+    },
+    {
+      signingKey,
+      client,
+      keyRing: federation.keyRing,
+      acls: rooms.acls,
+      inbox: rooms.inbox,
+      graph: rooms.graph,
+      forwarder: rooms.fanOut,
+      outside: rooms.outside,
+      templates: rooms.templates,
+      pduTexts: rooms.pduTexts,
+      state,
+      members,
+      users: accountsModule.lookup,
+      bindLimit: limit(limits.thirdPartyInvite),
+    },
+  );
   const { membership } = membershipModule;
 
   const creationLimit = limit(limits.roomCreation);
@@ -336,11 +404,12 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     invites: {
       checkLimits: (by, invitees) => membership.checkInviteLimits(by, invitees),
       invite: (by, roomId, invitee, options) => membership.invite(by, roomId, invitee, { ...options, limited: false }),
-      reachesOtherServers: false,
+      reachesOtherServers: true,
     },
   });
 
   const eventsModule = roomEvents({
+    elsewhere: rooms.federated?.history,
     clock,
     serverName,
     events,
@@ -380,6 +449,8 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     threads: threadsModule.threads,
     timeline,
     setFullyRead: readMarkersModule.setFullyRead,
+    acls: rooms.acls,
+    edus,
     sender: { send: ({ userId }) => presenceModule.presence.active(userId) },
     onRead: (tx, receipt) => pushModule.onRead(tx, receipt),
   });
@@ -428,7 +499,10 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     typingNotifications({
       db,
       clock,
+      serverName,
       rooms: rooms.members,
+      acls: rooms.acls,
+      edus,
       sender: { send: (_roomId, userId, typing) => typing && presenceModule.presence.active(userId) },
     }),
     toDeviceModule,
@@ -455,6 +529,16 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
       leave: (userId, roomId) => membership.leave(userId, roomId),
     }),
     eventsModule,
+    eventRetrieval({
+      serverName,
+      clock,
+      events,
+      timeline,
+      graph: rooms.graph,
+      texts: rooms.pduTexts,
+      acls: rooms.acls,
+      visibility: rooms.serverVisibility,
+    }),
     eventContext({ history: eventsModule.history, events, state, timeline, visibility, formatter }),
     relationsModule,
     threadsModule,
@@ -480,12 +564,38 @@ export function compose({ config, db, clock, random, log, signingKey }: ComposeN
     decorations.push(...(module.decorations ?? []));
   }
 
+  const federationRoutes = federation.routes({
+    pdus: rooms.taker,
+    edus: collect('EDU', modules, ({ edus: taken }) => taken),
+    queries: collect('query', modules, ({ queries }) => queries),
+  });
+
   return {
     modules,
-    routes: [...sync.routes, ...modules.flatMap((module) => module.routes ?? [])],
-    followers: modules.flatMap((module) => module.followers ?? []),
+    routes: [...sync.routes, ...federationRoutes, ...modules.flatMap((module) => module.routes ?? [])],
+    followers: [
+      rooms.fanOut.follower({ sender: federation.sender, acls: rooms.acls }),
+      ...modules.flatMap((module) => module.followers ?? []),
+    ],
+    federation,
     accounts: accountsModule,
     rooms,
     sync,
   };
+}
+
+/** What modules claim by name: two that claim the same would take turns at random, so that stops the start. */
+function collect<Handler>(
+  what: string,
+  modules: readonly Module[],
+  claimedBy: (module: Module) => Readonly<Record<string, Handler>> | undefined,
+): ReadonlyMap<string, Handler> {
+  const handlers = new Map<string, Handler>();
+  for (const module of modules) {
+    for (const [type, handler] of Object.entries(claimedBy(module) ?? {})) {
+      if (handlers.has(type)) throw new Error(`two modules take the ${what} ${type}`);
+      handlers.set(type, handler);
+    }
+  }
+  return handlers;
 }

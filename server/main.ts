@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readVersion } from './cli/version.ts';
 import type { RunningServer } from './cli/running-server.ts';
-import { allMigrations, compose } from './compose.ts';
-import { loadSigningKeys } from './config/signing-key.ts';
+import { allMigrations, compose, type ComposeNeeds } from './compose.ts';
+import { loadNotaryKeys, loadSigningKeys } from './config/signing-key.ts';
 import type { Config } from './config/types.ts';
 import { createHttpServer, type ListenerOptions } from './http/server.ts';
 import { openDatabase } from './storage/database.ts';
@@ -16,6 +17,8 @@ export interface StartOptions {
   readonly setupLink?: boolean;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** The way to other servers; this machine's own unless told. */
+  readonly network?: NonNullable<ComposeNeeds['network']>;
 }
 
 /**
@@ -23,8 +26,9 @@ export interface StartOptions {
  * in reverse order. Throws ConfigError, StorageError or ListenError with a message for the person who runs it.
  */
 export async function startServer(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
-  const { clock = systemClock, random = systemRandom } = options;
-  const [signingKey] = loadSigningKeys(config.signing, random);
+  const { clock = systemClock, random = systemRandom, network = {} } = options;
+  const signingKeys = loadSigningKeys(config.signing, random);
+  const notaryKeys = loadNotaryKeys(config.signing);
   mkdirSync(dirname(config.databasePath), { recursive: true, mode: 0o700 });
   const db = openDatabase({
     path: config.databasePath,
@@ -37,10 +41,12 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
     for (const step of stops.splice(0).reverse()) await step();
   };
   try {
-    const parts = compose({ config, db, clock, random, log, signingKey });
+    const parts = compose({ config, db, clock, random, log, signingKeys, notaryKeys, version: readVersion(), network });
     const followers = new FollowerRunner({ db, followers: parts.followers, log, clock });
     followers.start();
     stops.push(() => followers.stop());
+    parts.federation.start();
+    stops.push(() => parts.federation.stop());
     parts.rooms.start();
     stops.push(() => parts.rooms.stop());
     for (const module of parts.modules) {
@@ -54,6 +60,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
       log,
       clock,
       authenticator: parts.accounts.authenticator,
+      federationAuthenticator: parts.federation.authenticator,
     });
     const { addresses } = await http.start();
     stops.push(
@@ -64,6 +71,10 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
     return {
       stop,
       reload: () => http.reloadCertificates(),
+      wake: () => {
+        parts.federation.wake();
+        followers.retryNow();
+      },
       addresses,
       setupLink: options.setupLink === true ? setupLink(parts.accounts.setupLink.path(), addresses) : undefined,
     };

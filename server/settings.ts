@@ -1,5 +1,6 @@
 /** Cuts the configuration into the settings each part takes. */
 import type { Config, RateLimit as RateLimitSetting } from './config/types.ts';
+import type { FederationSettings } from './federation/federation.ts';
 import type { RateLimit } from './http/rate-limit.ts';
 import { isRoomId } from './matrix/identifiers.ts';
 import type { JsonObject } from './matrix/json.ts';
@@ -10,7 +11,7 @@ import type { DirectorySettings } from './modules/room-directory/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
 import type { PresenceSettings } from './modules/presence/index.ts';
-import type { ProfileSettings } from './modules/profiles/index.ts';
+import type { ProfileModuleSettings } from './modules/profiles/index.ts';
 
 type MakeLimit = (options: RateLimitSetting) => RateLimit;
 
@@ -92,6 +93,49 @@ export function membershipLimits({ rateLimits }: Config, limit: MakeLimit): Omit
   };
 }
 
+export function federationSettings(config: Config, version: string): FederationSettings {
+  const { serverName, signing, trustedKeyServers, federation, outbound } = config;
+  const { allowedServers } = federation;
+  return {
+    network: {
+      client: {
+        allowedServers,
+        timeoutMs: federation.clientTimeoutMs,
+        maxShortDelayMs: federation.maxShortRetryDelayMs,
+        maxShortRetries: federation.maxShortRetries,
+        maxLongDelayMs: federation.maxLongRetryDelayMs,
+        maxLongRetries: federation.maxLongRetries,
+      },
+      destinations: {
+        minMs: federation.destinationMinRetryMs,
+        factor: federation.destinationRetryMultiplier,
+        maxMs: federation.destinationMaxRetryMs,
+      },
+      outbound: {
+        ...outbound,
+        tls: {
+          verifyCertificates: federation.verifyCertificates,
+          unverifiedNames: federation.unverifiedServers,
+          customCaPaths: federation.customCaPaths,
+          minimumVersion: federation.minimumTlsVersion,
+        },
+        userAgent: `Hearth/${version}`,
+      },
+    },
+    keys: {
+      serverName,
+      oldKeys: signing.oldKeys,
+      keyRefreshIntervalMs: signing.keyRefreshIntervalMs,
+      trustedKeyServers,
+    },
+    sender: {
+      receiptTransactionsPerRoomPerSecond: federation.receiptTransactionsPerRoomPerSecond,
+      allowedServers,
+    },
+    inbound: federation.inbound,
+  };
+}
+
 export function directorySettings({ serverName, roomDirectory }: Config): DirectorySettings {
   return { serverName, ...roomDirectory };
 }
@@ -106,7 +150,7 @@ export function creationSettings({ serverName, rooms }: Config): CreationSetting
   };
 }
 
-export function profileSettings({ serverName, profiles }: Config): ProfileSettings {
+export function profileSettings({ serverName, profiles }: Config): ProfileModuleSettings {
   return { serverName, ...profiles };
 }
 

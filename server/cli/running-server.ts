@@ -6,6 +6,8 @@ export interface RunningServer {
   stop(): Promise<void>;
   /** Reads certificates anew. */
   reload(): void;
+  /** The machine slept or its network changed: what waited for another server or a later time goes on. */
+  wake(): void;
   /** Where it listens. An address is an IP address, or the path of a socket file (then the port is 0). */
   readonly addresses: readonly {
     readonly address: string;

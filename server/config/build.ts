@@ -67,6 +67,7 @@ export function buildConfig(source: Source, serverName: ServerName, circumstance
       inlineKey: v.signing_key,
       oldKeys: mapValues(v.old_signing_keys, ({ key, expired_ts }) => ({ key, expiredAtMs: expired_ts })),
       keyRefreshIntervalMs: v.key_refresh_interval,
+      notaryKeyPath: v.key_server_signing_keys_path,
     },
     trustedKeyServers: buildTrustedKeyServers(source),
     rooms: buildRooms(source),

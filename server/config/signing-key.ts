@@ -29,8 +29,21 @@ export function loadSigningKeys(signing: Config['signing'], random: Random): rea
   }
 }
 
+/**
+ * The keys to sign other servers' keys with; undefined: those the server signs with. Throws ConfigError where the file that is
+ * named for them cannot be read or understood.
+ */
+export function loadNotaryKeys({ notaryKeyPath }: Config['signing']): readonly SigningKey[] | undefined {
+  if (notaryKeyPath === undefined) return undefined;
+  const text = readKeyFile(notaryKeyPath);
+  if (text === undefined) throw keyError(notaryKeyPath, 'the key server’s signing keys are not there');
+  return parse(text, notaryKeyPath);
+}
+
 /** Checks a signing key as far as it is there already. Throws ConfigError if it is of no use. */
-export function checkSigningKeys({ keyPath, inlineKey }: Config['signing']): void {
+export function checkSigningKeys(signing: Config['signing']): void {
+  const { keyPath, inlineKey } = signing;
+  loadNotaryKeys(signing);
   const text = inlineKey ?? readKeyFile(keyPath);
   if (text !== undefined) parse(text, inlineKey === undefined ? keyPath : 'signing_key');
 }

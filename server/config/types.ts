@@ -113,6 +113,8 @@ export interface Config {
     /** Key ID → public key (unpadded base64) and when it was last used (ms since 1970). */
     readonly oldKeys: Readonly<Record<string, { readonly key: string; readonly expiredAtMs: number }>>;
     readonly keyRefreshIntervalMs: number;
+    /** The file with the keys that answers about other servers' keys are signed with; undefined: those above. */
+    readonly notaryKeyPath: string | undefined;
   };
   readonly trustedKeyServers: readonly TrustedKeyServer[];
 

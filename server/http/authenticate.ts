@@ -42,7 +42,11 @@ export interface SignedRequest {
   readonly authorization: readonly string[];
   /** The parsed JSON body; undefined where there was none. */
   readonly content: JsonValue | undefined;
+  /** The same as it came, for what parsing loses: how numbers were written. */
+  readonly body?: Uint8Array | undefined;
   readonly ip: string;
+  /** Calls back once the request is over, at once if it is already: for those who count requests under way. */
+  readonly onFinished?: (callback: () => void) => void;
 }
 
 /** Says which server signed a request; throws a MatrixError (401 M_UNAUTHORIZED) where none has. */

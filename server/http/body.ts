@@ -36,9 +36,14 @@ function hasBody(req: IncomingMessage): boolean {
 /**
  * Reads a JSON body of at most `limit` bytes, whatever its Content-Type says (spec: client-server API, "API Standards").
  * Undefined where it is empty. Throws M_TOO_LARGE, M_NOT_JSON (also for broken UTF-8), M_BAD_JSON (also for lone surrogates and
- * endless nesting), 408 when it takes too long, ClientGoneError.
+ * endless nesting), 408 when it takes too long, ClientGoneError. `seen` is given the bytes before they are parsed.
  */
-export async function readJson(req: IncomingMessage, limit: number, clock: Clock): Promise<JsonValue | undefined> {
+export async function readJson(
+  req: IncomingMessage,
+  limit: number,
+  clock: Clock,
+  seen?: (bytes: Uint8Array) => void,
+): Promise<JsonValue | undefined> {
   if (!hasBody(req)) return undefined;
   if (declaredLength(req) > limit) throw bodyTooLarge(limit);
   if (req.headers['content-encoding'] !== undefined && req.headers['content-encoding'] !== 'identity') {
@@ -49,7 +54,9 @@ export async function readJson(req: IncomingMessage, limit: number, clock: Clock
   try {
     const reading = getRawBody(req, { limit, length: req.headers['content-length'] ?? null });
     const bytes = await Promise.race([reading, timeout]);
-    return bytes.length === 0 ? undefined : parseJson(bytes);
+    if (bytes.length === 0) return undefined;
+    seen?.(bytes);
+    return parseJson(bytes);
   } catch (error) {
     throw translate(error, limit);
   } finally {

@@ -27,6 +27,8 @@ export class Exchange {
   requester: string | undefined;
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
+  /** Undefined once it is over. */
+  #finishers: (() => void)[] | undefined = [];
 
   constructor(req: IncomingMessage, res: ServerResponse, known: { id: string; ip: string; startedAt: number }) {
     this.req = req;
@@ -58,5 +60,18 @@ export class Exchange {
     if (this.#abortReason !== undefined) return;
     this.#abortReason = reason;
     this.#controller?.abort(reason);
+  }
+
+  /** Calls back once the reply is out or the client has gone, at once if that is so already. */
+  onFinished(callback: () => void): void {
+    if (this.#finishers === undefined) callback();
+    else this.#finishers.push(callback);
+  }
+
+  /** It is over, one way or the other. */
+  finish(): void {
+    const finishers = this.#finishers ?? [];
+    this.#finishers = undefined;
+    for (const callback of finishers) callback();
   }
 }

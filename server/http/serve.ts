@@ -174,11 +174,17 @@ class ListenerService {
 
     // What a server signs includes the body, so it is read even where nobody looks at it.
     const wantsJson = route.rawBody !== true && (served.checkBody !== undefined || route.auth === 'server');
-    const content = wantsJson ? await readJson(req, limit, clock) : undefined;
+    let bytes: Uint8Array | undefined;
+    const keepBytes = (read: Uint8Array): void => {
+      bytes = read;
+    };
+    const seen = route.auth === 'server' ? keepBytes : undefined;
+    const content = wantsJson ? await readJson(req, limit, clock, seen) : undefined;
     let origin: ServerName | undefined;
     if (route.auth === 'server') {
       const authorization = req.headersDistinct['authorization'] ?? [];
-      const signed = { method: exchange.method, uri: url, authorization, content, ip };
+      const onFinished = (callback: () => void): void => exchange.onFinished(callback);
+      const signed = { method: exchange.method, uri: url, authorization, content, body: bytes, ip, onFinished };
       origin = await authenticateServer(this.#needs.federationAuthenticator, signed);
       exchange.requester = origin;
     }
@@ -238,6 +244,7 @@ class ListenerService {
     const { req, res, socket, match } = exchange;
     const aborted = !res.writableFinished;
     this.#needs.inFlight.delete(exchange);
+    exchange.finish();
     exchange.bodyStream?.destroy(aborted ? new ClientGoneError() : undefined);
     if (aborted) exchange.abort(new ClientGoneError());
     else discardRest(req, this.#needs.clock);

@@ -29,6 +29,8 @@ interface CanonicalOptions {
    * well as they can be: rooms of versions 1 to 5 hold such events (spec: rooms/v1, "Canonical JSON").
    */
   readonly strict?: boolean;
+  /** Deepest nesting; `MAX_CANONICAL_DEPTH` unless told. For what is signed as a whole but neither stored nor hashed. */
+  readonly maxDepth?: number;
 }
 
 /**
@@ -36,8 +38,11 @@ interface CanonicalOptions {
  * Throws CanonicalJsonError for what has no such form: floats, integers out of range, lone surrogates, nesting deeper
  * than `MAX_CANONICAL_DEPTH`, values JSON does not know.
  */
-export function canonicalJson(value: JsonValue, { strict = true }: CanonicalOptions = {}): string {
-  return write(value, strict, 0);
+export function canonicalJson(
+  value: JsonValue,
+  { strict = true, maxDepth = MAX_CANONICAL_DEPTH }: CanonicalOptions = {},
+): string {
+  return write(value, strict, MAX_CANONICAL_DEPTH - maxDepth);
 }
 
 /** Why `value` has no canonical form, or undefined where it has one. The options are those of `canonicalJson`. */

@@ -107,6 +107,16 @@ export function verifyText(text: string, signature: string, publicKey: string | 
   return verify(null, Buffer.from(text), key, bytes);
 }
 
+/** As `verifyText`, on a thread beside the event loop: checking a signature takes about a tenth of a millisecond. */
+export function verifyTextAsync(text: string, signature: string, publicKey: string | Uint8Array): Promise<boolean> {
+  const key = findPublicKey(publicKey);
+  const bytes = decodeBase64(signature);
+  if (key === undefined || bytes?.length !== SIGNATURE_BYTES) return Promise.resolve(false);
+  return new Promise((resolve, reject) => {
+    verify(null, Buffer.from(text), key, bytes, (error, valid) => (error === null ? resolve(valid) : reject(error)));
+  });
+}
+
 // Reading a key costs about as much as using it, and the same few servers' keys come up all the time.
 const publicKeys = new Map<string, KeyObject>();
 const PUBLIC_KEYS_KEPT = 1000;

@@ -86,6 +86,10 @@ export class EventStore {
   readonly #keepUnredacted: WriteStatement;
   readonly #findUnredacted: ReadStatement<{ pdu: string }>;
   readonly #insertAuthEdge: WriteStatement;
+  readonly #countAuthEdges: ReadStatement<{ edges: number }>;
+  readonly #listOfRoom: ReadStatement<{ event_nid: number; event_id: string }>;
+  readonly #removeAuthEdges: WriteStatement;
+  readonly #removeOfRoom: WriteStatement;
 
   constructor(db: Database, rooms: RoomNames) {
     this.#rooms = rooms;
@@ -109,6 +113,10 @@ export class EventStore {
       INSERT OR IGNORE INTO unredacted_events (event_nid, redacted_ts, pdu) VALUES (?, ?, ?)`);
     this.#findUnredacted = db.prepareRead('SELECT pdu FROM unredacted_events WHERE event_nid = ?');
     this.#insertAuthEdge = db.prepareWrite('INSERT OR IGNORE INTO auth_edges (event_nid, auth_nid) VALUES (?, ?)');
+    this.#countAuthEdges = db.prepareRead('SELECT count(*) AS edges FROM auth_edges WHERE event_nid = ?');
+    this.#listOfRoom = db.prepareRead('SELECT event_nid, event_id FROM events WHERE room_nid = ?');
+    this.#removeAuthEdges = db.prepareWrite('DELETE FROM auth_edges WHERE event_nid = ?');
+    this.#removeOfRoom = db.prepareWrite('DELETE FROM events WHERE room_nid = ?');
   }
 
   findByNid(nid: number): StoredEvent | undefined {
@@ -190,12 +198,7 @@ export class EventStore {
       placement.replaces ?? null,
       text,
     );
-    if (event.stateKey !== undefined) {
-      for (const id of event.authEvents) {
-        const authNid = this.findNid(id);
-        if (authNid !== undefined) this.#insertAuthEdge.run(tx, nid, authNid);
-      }
-    }
+    this.linkAuthEvents(tx, nid, event);
     const stored = this.#stored(nid, event, placement, undefined);
     this.#keep(stored, text);
     this.#keepId(nid, event.eventId);
@@ -205,6 +208,32 @@ export class EventStore {
       this.#nids.delete(event.eventId);
     });
     return stored;
+  }
+
+  /** Notes which events a state event rests upon, as far as they are stored. */
+  linkAuthEvents(tx: WriteTx, nid: number, event: Pick<RoomEvent, 'stateKey' | 'authEvents'>): void {
+    if (event.stateKey === undefined) return;
+    for (const id of event.authEvents) {
+      const authNid = this.findNid(id);
+      if (authNid !== undefined) this.#insertAuthEdge.run(tx, nid, authNid);
+    }
+  }
+
+  /** Whether all that a state event rests upon was there when it was stored, or came since. */
+  isLinked({ nid, stateKey, authEvents }: StoredEvent): boolean {
+    return stateKey === undefined || (this.#countAuthEdges.find(nid)?.edges ?? 0) >= new Set(authEvents).size;
+  }
+
+  /** Removes all events of a room of which nothing but outliers was stored. */
+  removeOfRoom(tx: WriteTx, roomNid: number): void {
+    const rows = this.#listOfRoom.list(roomNid);
+    for (const { event_nid: nid } of rows) this.#removeAuthEdges.run(tx, nid);
+    this.#removeOfRoom.run(tx, roomNid);
+    for (const { event_nid: nid, event_id: id } of rows) {
+      this.#forget(tx, nid);
+      this.#ids.delete(nid);
+      if (isEventId(id)) this.#nids.delete(id);
+    }
   }
 
   /** Gives an outlier its place in the graph. */
@@ -331,9 +360,11 @@ function ownAfter({ stateBefore, stateAfter }: Placement): number | null {
   return stateAfter === undefined || stateAfter === stateBefore ? null : stateAfter;
 }
 
-function readPdu(text: string, version: RoomVersion, eventId: EventId): RoomEvent {
+/** An event out of the text of its PDU as it was stored. Throws Error where that is damaged. */
+export function readPdu(text: string, version: RoomVersion, eventId: EventId): RoomEvent {
   const pdu: unknown = JSON.parse(text);
-  const format = isJsonObject(pdu) ? readFormat(pdu, version) : undefined;
+  // What is stored has been checked then, by the limits of the way it came.
+  const format = isJsonObject(pdu) ? readFormat(pdu, version, { anyNumberOfReferences: true }) : undefined;
   if (!isJsonObject(pdu) || format === undefined || !format.ok) throw new Error(`stored event ${eventId} is damaged`);
   return assembleEvent(pdu, version, eventId, format);
 }

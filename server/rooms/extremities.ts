@@ -61,6 +61,7 @@ export class RoomHeads {
   readonly #insertMissing: WriteStatement;
   readonly #removeMissing: WriteStatement;
   readonly #listActive: ReadStatement<{ room_id: string }>;
+  readonly #setVersion: WriteStatement;
 
   constructor(db: Database) {
     const columns = 'room_nid, room_id, version, state_root, last_position';
@@ -82,13 +83,15 @@ export class RoomHeads {
     this.#findNewestState = db.prepareRead(`
       SELECT position, state_root FROM current_states WHERE room_nid = ? ORDER BY position DESC LIMIT 1`);
     this.#insertMissing = db.prepareWrite(`
-      INSERT OR IGNORE INTO backward_extremities (missing_id, event_nid, room_nid) VALUES (?, ?, ?)`);
+      INSERT OR IGNORE INTO backward_extremities (missing_id, event_nid, room_nid, depth)
+      SELECT ?, event_nid, ?, depth FROM events WHERE event_nid = ?`);
     this.#removeMissing = db.prepareWrite('DELETE FROM backward_extremities WHERE missing_id = ?');
     // A room whose newest event came after the window may have been active in it all the same.
     this.#listActive = db.prepareRead(`
       SELECT room_id FROM rooms WHERE last_position > ? AND (last_position <= ? OR EXISTS (
         SELECT 1 FROM events INDEXED BY events_by_position
         WHERE room_nid = rooms.room_nid AND timeline = 1 AND position > ? AND position <= ?))`);
+    this.#setVersion = db.prepareWrite('UPDATE rooms SET version = ? WHERE room_nid = ?');
   }
 
   find(roomId: RoomId): RoomHead | undefined {
@@ -129,6 +132,14 @@ export class RoomHeads {
     return head;
   }
 
+  /** Corrects the version of a room of which nothing but its record is stored. */
+  setVersion(tx: WriteTx, head: RoomHead, version: RoomVersion): RoomHead {
+    this.#setVersion.run(tx, version.id, head.nid);
+    const corrected = { ...head, version };
+    this.#keep(tx, corrected);
+    return corrected;
+  }
+
   /** Moves a room on. `position` is the one of the event that did it. */
   update(tx: WriteTx, before: RoomHead, after: RoomHead, position: StreamPosition): void {
     this.#updateExtremities(tx, before, after);
@@ -152,7 +163,7 @@ export class RoomHeads {
 
   /** Notes that an event of ours follows one we lack. */
   insertMissing(tx: WriteTx, head: RoomHead, missing: EventId, follower: number): void {
-    this.#insertMissing.run(tx, missing, follower, head.nid);
+    this.#insertMissing.run(tx, missing, head.nid, follower);
   }
 
   /** An event we lacked is here. Says whether we did: then something of ours follows it already. */

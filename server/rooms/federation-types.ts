@@ -55,7 +55,12 @@ export interface GraphReader {
   listAuthChain(eventIds: Iterable<EventId>, options?: { readonly limit?: number }): PersistedEvent[];
   /** As `listAuthChain`, IDs only: nothing is parsed. */
   listAuthChainIds(eventIds: Iterable<EventId>): EventId[];
-  /** Accepted events going back from `from` (included), newest first by depth, at most `limit`. */
+  /** As `listAuthChainIds`, in steps of a few milliseconds: whoever walks lets others have their turn in between. */
+  walkAuthChain(eventIds: Iterable<EventId>): Iterable<readonly EventId[]>;
+  /**
+   * Events going back from `from` (included), newest first by depth, at most `limit`. Outliers and rejected ones are left
+   * out; soft-failed ones are there if they are asked for or others follow them.
+   */
   listBackwards(roomId: RoomId, from: readonly EventId[], limit: number): PersistedEvent[];
   /** Events between `earliest` and `latest` (both excluded) walking back from `latest`, earliest first, at most `limit`. */
   listMissing(
@@ -94,4 +99,6 @@ export interface Backfiller {
   backfill(roomId: RoomId, before: { readonly depth: number }, limit: number, signal?: AbortSignal): Promise<boolean>;
   /** Whether something that is not held lies at or behind this depth: going back may give more. */
   hasGapBefore(roomId: RoomId, depth: number): boolean;
+  /** The depth at which the first such gap lies: of the event whose predecessor is not held. */
+  findGapBefore(roomId: RoomId, depth: number): number | undefined;
 }

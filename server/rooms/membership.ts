@@ -20,7 +20,7 @@ import type {
 } from '../storage/types.ts';
 import type { EventStore, StoredEvent } from './event-store.ts';
 import type { RoomHeads } from './extremities.ts';
-import type { Membership, MembershipReader, MembershipWriter, RoomMember } from './types.ts';
+import type { Membership, MembershipReader, MembershipWriter, RoomMember, SharingReader } from './types.ts';
 import { atMost } from '../util/lru.ts';
 
 /** A member with what only the rooms look at. */
@@ -100,7 +100,7 @@ export interface MemberChange {
 }
 
 /** The members of all rooms by their current state, and how they came to be so. */
-export class Members implements MembershipReader, MembershipWriter {
+export class Members implements MembershipReader, MembershipWriter, SharingReader {
   readonly #serverName: ServerName;
   readonly #heads: RoomHeads;
   readonly #events: EventStore;
@@ -116,6 +116,7 @@ export class Members implements MembershipReader, MembershipWriter {
   readonly #listSharing: ReadStatement<{ user_id: string }>;
   readonly #listCounts: ReadStatement<{ membership: number; members: number }>;
   readonly #listJoined: ReadStatement<{ user_id: string }>;
+  readonly #listOfServer: ReadStatement<{ user_id: string }>;
   readonly #listChanges: ReadStatement<ChangeRow>;
   readonly #findChange: ReadStatement<ChangeRow>;
   readonly #findStripped: ReadStatement<{ stripped_state: string | null }>;
@@ -123,6 +124,8 @@ export class Members implements MembershipReader, MembershipWriter {
   readonly #insertChange: WriteStatement;
   readonly #clearProfile: ReturningStatement<{ user_id: string }>;
   readonly #forget: WriteStatement;
+  readonly #removeOfRoom: WriteStatement;
+  readonly #removeChanges: WriteStatement;
 
   constructor({
     db,
@@ -151,6 +154,9 @@ export class Members implements MembershipReader, MembershipWriter {
       SELECT membership, count(*) AS members FROM room_members WHERE room_nid = ? GROUP BY membership`);
     this.#listJoined = db.prepareRead(`
       SELECT user_id FROM room_members WHERE room_nid = ? AND membership = ${JOIN}`);
+    this.#listOfServer = db.prepareRead(`
+      SELECT user_id FROM room_members JOIN rooms USING (room_nid)
+      WHERE rooms.room_id = ? AND substr(user_id, instr(user_id, ':') + 1) = ? ORDER BY membership`);
     const change = 'SELECT room_nid, position, before, after, event_nid FROM membership_changes';
     this.#listChanges = db.prepareRead(
       `${change} WHERE user_id = ? AND position > ? AND position <= ? ORDER BY position`,
@@ -173,6 +179,8 @@ export class Members implements MembershipReader, MembershipWriter {
       UPDATE room_members SET display_name = NULL, avatar_url = NULL
       WHERE room_nid = ? AND user_id = ? AND event_nid = ? RETURNING user_id`);
     this.#forget = db.prepareWrite('UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_id = ?');
+    this.#removeOfRoom = db.prepareWrite('DELETE FROM room_members WHERE room_nid = ?');
+    this.#removeChanges = db.prepareWrite('DELETE FROM membership_changes WHERE user_id = ? AND room_nid = ?');
   }
 
   findMember(roomId: RoomId, userId: UserId): StoredMember | undefined {
@@ -243,6 +251,37 @@ export class Members implements MembershipReader, MembershipWriter {
     return [...(this.#crowd(roomId)?.servers.keys() ?? [])];
   }
 
+  /** How many users of each server are joined to the room. To be read at once: it changes with the room. */
+  countJoined(roomId: RoomId): ReadonlyMap<ServerName, number> {
+    return this.#crowd(roomId)?.servers ?? new Map();
+  }
+
+  hasSharedSince(userId: UserId, since: StreamPosition): boolean {
+    const isSettled = (member: StoredMember | undefined): boolean =>
+      member?.membership === 'join' && (member.joinedPosition ?? member.position) <= since;
+    return this.#listOfUser
+      .list(userId, JOIN)
+      .map(readMember)
+      .some(
+        (member) =>
+          isSettled(member) &&
+          this.listLocalJoined(member.roomId).some((local) => isSettled(this.findMember(member.roomId, local))),
+      );
+  }
+
+  /** Whether a user of the server is joined to the room. */
+  hasServer(roomId: RoomId, server: ServerName): boolean {
+    return this.#crowd(roomId)?.servers.has(server) ?? false;
+  }
+
+  /** All users of a server that have or had to do with the room, those who are joined first. */
+  listUsersOf(roomId: RoomId, server: ServerName): UserId[] {
+    return this.#listOfServer
+      .list(roomId, server)
+      .map((row) => row.user_id)
+      .filter(isUserId);
+  }
+
   listMembershipChanges(
     userId: UserId,
     since: StreamPosition,
@@ -296,6 +335,28 @@ export class Members implements MembershipReader, MembershipWriter {
     this.#drop(tx, roomId, userId);
     tx.touch(`user:${userId}`);
     return true;
+  }
+
+  /** Whether a user is one of this server's. */
+  isLocal(userId: UserId): boolean {
+    return serverNameOf(userId) === this.#serverName;
+  }
+
+  /** Users of this server who have any membership of a room. */
+  listLocal(roomId: RoomId): UserId[] {
+    return this.listUsersOf(roomId, this.#serverName);
+  }
+
+  /** Removes all memberships of a room that no local user is or was in. */
+  removeOfRoom(tx: WriteTx, room: { nid: number; roomId: RoomId }): void {
+    for (const { userId } of this.listMembers(room.roomId)) {
+      this.#removeChanges.run(tx, userId, room.nid);
+      this.#drop(tx, room.roomId, userId);
+      tx.touch(`user:${userId}`);
+    }
+    this.#removeOfRoom.run(tx, room.nid);
+    this.#counts.delete(room.nid);
+    this.#crowds.delete(room.nid);
   }
 
   /** Takes over what an event did to the memberships of a room. */

@@ -1,5 +1,5 @@
 import type { RoomEvent } from '../matrix/events/event.ts';
-import { type EventId, isUserId } from '../matrix/identifiers.ts';
+import { type EventId, isUserId, type UserId } from '../matrix/identifiers.ts';
 import type { WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { EventStore, StoredEvent, TimelineKind } from './event-store.ts';
@@ -23,6 +23,11 @@ export interface Judged {
   readonly missing: readonly EventId[];
   /** False for history fetched later, which changes nothing in the present. */
   readonly live: boolean;
+  /**
+   * For the join that brings this server into a room: the state whose members of other servers have their places already,
+   * since the places of many are written beforehand.
+   */
+  readonly placed?: StateGroupId;
   /** Made a moment ago: it cannot be known already, and nothing can refer to it yet. */
   readonly isNew?: boolean;
 }
@@ -97,7 +102,8 @@ export class Persister {
     const after = isAccepted && live ? this.#moveOn(tx, head, stored, judged.prevEvents, isFollowed) : head;
     this.#heads.update(tx, head, after, position);
     const changed = head.current === after.current ? [] : this.#groups.difference(head.current, after.current);
-    this.#members.apply(tx, head, position, this.#memberChanges(after, changed));
+    const moved = judged.placed === undefined ? changed : this.#listUnplaced(head, after, judged.placed, changed);
+    this.#members.apply(tx, head, position, this.#memberChanges(after, moved));
     if (stored.timeline === 'live') tx.touch(`room:${event.roomId}`);
 
     let redacted: Redacted;
@@ -161,6 +167,36 @@ export class Persister {
       }
     }
     return followed;
+  }
+
+  /**
+   * Whose places are not what the state says: members of other servers where it is not the one that was `placed`, and
+   * local users, who may have had an invite or knock that the state knows nothing of.
+   */
+  #listUnplaced(
+    head: RoomHead,
+    after: RoomHead,
+    placed: StateGroupId,
+    changed: readonly StateDifference[],
+  ): StateDifference[] {
+    const isMember = ({ type, stateKey }: StateDifference): boolean => type === 'm.room.member' && isUserId(stateKey);
+    const isLocal = (stateKey: string): stateKey is UserId => isUserId(stateKey) && this.#members.isLocal(stateKey);
+    const local = new Set(this.#members.listLocal(head.roomId));
+    for (const { type, stateKey } of changed) if (type === 'm.room.member' && isLocal(stateKey)) local.add(stateKey);
+    const unplaced = this.#groups
+      .difference(placed, after.current)
+      .filter((difference) => isMember(difference) && !isLocal(difference.stateKey));
+    for (const stateKey of local) {
+      const member = this.#members.findMember(head.roomId, stateKey);
+      const left = member === undefined ? undefined : this.#events.findNid(member.eventId);
+      const right = this.#groups.find(after.current, 'm.room.member', stateKey);
+      const isOut = member?.membership === 'leave' || member?.membership === 'ban';
+      if (right === undefined && (left === undefined || isOut)) continue;
+      const isSame =
+        left === right && right !== undefined && member?.membership === membershipOf(this.#events.getByNid(right));
+      if (!isSame) unplaced.push({ type: 'm.room.member', stateKey, left, right });
+    }
+    return unplaced;
   }
 
   #memberChanges(head: RoomHead, changed: readonly StateDifference[]): MemberChange[] {

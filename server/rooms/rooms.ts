@@ -7,16 +7,26 @@ import { type Random, systemRandom } from '../util/random.ts';
 import { checkRooms } from './consistency.ts';
 import { EventStore } from './event-store.ts';
 import { RoomHeads } from './extremities.ts';
+import { FanOut } from './fan-out.ts';
+import type { GraphReader, ServerAcls, ServerVisibility } from './federation-types.ts';
 import { Gatherer } from './gather.ts';
-import { type CheckSignatures, Inbox } from './inbox.ts';
+import { createBackfiller, type History } from './backfill.ts';
+import { RoomGraph } from './graph-reader.ts';
+import { createInbound } from './inbox/create.ts';
+import type { CheckSignatures, Inbox } from './inbox.ts';
 import { Members } from './membership.ts';
+import { PduTexts } from './pdu-texts.ts';
 import { Persister } from './persist.ts';
+import { PolicyServers } from './policy-servers.ts';
 import { Redactions } from './redactions.ts';
 import { StateResolver } from './resolution.ts';
 import { Sender } from './send.ts';
+import { RoomServerAcls } from './server-acls.ts';
+import { VisibilityToServers } from './server-visibility.ts';
 import { StateGroups } from './state-groups.ts';
 import { eventReader, States } from './state-reader.ts';
 import { DEFAULT_PREJOIN_STATE, type PrejoinState } from './stripped-state.ts';
+import { EventTemplates } from './templates.ts';
 import { RoomTimeline } from './timeline.ts';
 import { SendTransactions } from './transactions.ts';
 import type {
@@ -25,12 +35,19 @@ import type {
   MembershipReader,
   MembershipWriter,
   Projection,
+  SharingReader,
   StateReader,
   Timeline,
   Visibility,
 } from './types.ts';
 import { UnredactedExpiry } from './unredacted-expiry.ts';
 import { RoomVisibility } from './visibility.ts';
+import type { Destinations, FederationClient, KeyRing, PduTaker } from '../federation/types.ts';
+import type { OutlierStore, OutsideMembership } from './federation-types.ts';
+import { Outliers } from './outliers.ts';
+import { OutsideMemberships } from './outside-membership.ts';
+import type { RemoteParts } from './remote/parts.ts';
+import { createRemoteRooms, type RemoteRooms } from './remote/remote-rooms.ts';
 
 export { migrations } from './schema.ts';
 
@@ -38,15 +55,32 @@ export { migrations } from './schema.ts';
 export interface Rooms {
   readonly events: EventReader;
   readonly state: StateReader;
-  readonly members: MembershipReader & MembershipWriter;
+  readonly members: MembershipReader & MembershipWriter & SharingReader;
   readonly timeline: Timeline;
   readonly visibility: Visibility;
   readonly sender: EventSender;
   /** Where events of other servers enter. */
   readonly inbox: Pick<Inbox, 'accept'>;
+  /** Where their transactions do; `idle` resolves when nothing can be done without waiting for time to pass. */
+  readonly taker: PduTaker & { idle(): Promise<void> };
+  readonly acls: ServerAcls;
+  readonly serverVisibility: ServerVisibility;
+  /** Where events leave for other servers. */
+  readonly fanOut: Pick<FanOut, 'forward' | 'follower'>;
+  readonly templates: Pick<EventTemplates, 'build'>;
+  readonly pduTexts: Pick<PduTexts, 'list' | 'stateBefore'>;
+  readonly graph: GraphReader;
+  readonly outside: OutsideMembership;
+  /** What takes other servers; undefined where this server does not federate. */
+  readonly federated:
+    | { readonly outliers: OutlierStore; readonly remote: RemoteRooms; readonly history: History }
+    | undefined;
   /** What is wrong with the stored rooms, a sentence each; empty if all is well. Reads everything. */
   checkConsistency(): string[];
-  /** Begins to forget what redacted events said, as far as that is not kept for good; whoever starts it stops it. */
+  /**
+   * Goes on with events of other servers that were on their way, and begins to forget what redacted events said, as far as
+   * that is not kept for good. Whoever starts it stops it.
+   */
   start(): void;
   stop(): Promise<void>;
 }
@@ -67,8 +101,18 @@ export interface RoomsOptions {
   readonly redactionRetentionMs?: number | undefined;
   /** What a room shows of its state to the invited and to those who knock; what the spec names, unless told. */
   readonly prejoinState?: readonly PrejoinState[];
+  /** Other servers; without it this one keeps to itself. */
+  readonly federation?: RoomsFederation;
   /** Checks the signatures of events of other servers; without it, none of them is taken. */
   readonly checkSignatures?: CheckSignatures;
+}
+
+/** What the rooms need to deal with other servers. */
+export interface RoomsFederation extends Partial<Pick<RemoteParts, 'limit' | 'isAdmin' | 'joinHere'>> {
+  readonly client: FederationClient;
+  readonly keyRing: KeyRing;
+  /** Servers that are being left alone are not asked for history. */
+  readonly destinations?: Pick<Destinations, 'readyAt'>;
 }
 
 /** Puts the rooms together. The tables of `migrations` must be there. */
@@ -95,38 +139,117 @@ export function createRooms(options: RoomsOptions): Rooms {
   });
   const transactions = new SendTransactions({ db, clock });
   const expiry = new UnredactedExpiry({ db, clock, log, retentionMs: options.redactionRetentionMs });
+  const state = new States({ heads, events, groups });
+  const acls = new RoomServerAcls({ state });
+  const policy = new PolicyServers({ state, members, client: options.federation?.client, serverName, log });
+  const sender = new Sender({
+    db,
+    clock,
+    random,
+    serverName,
+    signingKey,
+    heads,
+    events,
+    gatherer,
+    members,
+    persister,
+    transactions,
+    policy,
+  });
+  const outside = new OutsideMemberships({ clock, random, log, serverName, signingKey, heads, events, members });
+  const { federation } = options;
+  const outliers =
+    federation === undefined
+      ? undefined
+      : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });
+  const { inbox, taker, lines } = createInbound({
+    db,
+    clock,
+    log,
+    serverName,
+    heads,
+    events,
+    groups,
+    gatherer,
+    resolver,
+    persister,
+    members,
+    policy,
+    acls,
+    outside,
+    checkSignatures: options.checkSignatures,
+    remote:
+      federation === undefined || outliers === undefined
+        ? undefined
+        : { client: federation.client, keyRing: federation.keyRing, outliers },
+  });
   return {
     events: eventReader({ heads, events }),
-    state: new States({ heads, events, groups }),
+    state,
     members,
     timeline: new RoomTimeline({ db, heads, events }),
     visibility: new RoomVisibility({ heads, events, groups, members, isErased: options.isErased ?? (() => false) }),
-    sender: new Sender({
-      db,
-      clock,
-      random,
-      serverName,
-      signingKey,
-      heads,
-      events,
-      gatherer,
-      members,
-      persister,
-      transactions,
-    }),
-    inbox: new Inbox({
-      db,
-      log,
-      heads,
-      events,
-      groups,
-      gatherer,
-      resolver,
-      persister,
-      checkSignatures: options.checkSignatures ?? (() => false),
-    }),
+    serverVisibility: new VisibilityToServers({ events, groups, members, isErased: options.isErased ?? (() => false) }),
+    fanOut: new FanOut({ db, serverName, heads, events, groups, members }),
+    templates: new EventTemplates({ db, clock, random, serverName, signingKey, heads, events, gatherer }),
+    pduTexts: new PduTexts({ db, events, groups }),
+    graph: new RoomGraph({ db, events }),
+    sender,
+    outside,
+    federated:
+      federation === undefined || outliers === undefined
+        ? undefined
+        : {
+            outliers,
+            history: createBackfiller({
+              ...federation,
+              db,
+              clock,
+              log,
+              serverName,
+              heads,
+              events,
+              groups,
+              state,
+              members,
+              outliers,
+              admit: (event, admitOptions) => inbox.admit(event, admitOptions),
+            }),
+            remote: createRemoteRooms({
+              db,
+              clock,
+              random,
+              log,
+              serverName,
+              signingKey,
+              heads,
+              events,
+              groups,
+              members,
+              gatherer,
+              resolver,
+              persister,
+              sender,
+              outliers,
+              outside,
+              prejoinState,
+              limit: undefined,
+              isAdmin: () => false,
+              joinHere: undefined,
+              ...federation,
+            }),
+          },
+    inbox,
+    acls,
+    taker: { receive: (origin, pdus) => taker.receive(origin, pdus), idle: () => lines.idle() },
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
-    start: () => expiry.start(),
-    stop: () => expiry.stop(),
+    start: () => {
+      expiry.start();
+      lines.start();
+    },
+    stop: async () => {
+      await lines.stop();
+      await expiry.stop();
+    },
   };
 }

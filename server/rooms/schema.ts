@@ -160,5 +160,42 @@ export const migrations: MigrationSet = {
     {
       sql: 'CREATE INDEX unredacted_events_by_age ON unredacted_events (redacted_ts)',
     },
+    {
+      sql: `
+        -- Checked events of other servers that do not stand in their rooms yet, in the order they came.
+        CREATE TABLE staged_events (
+          seq INTEGER PRIMARY KEY,
+          room_id TEXT NOT NULL,
+          event_id TEXT NOT NULL UNIQUE,
+          -- The server that sent it.
+          origin TEXT NOT NULL,
+          received_ts INTEGER NOT NULL,
+          -- How often what it rests upon could not be had.
+          attempts INTEGER NOT NULL DEFAULT 0,
+          pdu TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX staged_events_by_room ON staged_events (room_id, seq);
+      `,
+    },
+    {
+      sql: `
+        -- The depth is that of the event which follows the missing one.
+        ALTER TABLE backward_extremities ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;
+        UPDATE backward_extremities
+        SET depth = (SELECT events.depth FROM events WHERE events.event_nid = backward_extremities.event_nid);
+        CREATE INDEX backward_extremities_by_place ON backward_extremities (room_nid, depth);
+      `,
+    },
+    {
+      sql: `
+        -- Events of other servers' users that came through this server and are to be sent on to the room.
+        CREATE TABLE forwarded_events (
+          event_nid INTEGER PRIMARY KEY REFERENCES events (event_nid),
+          -- Where in the stream that was decided.
+          position INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX forwarded_events_by_position ON forwarded_events (position);
+      `,
+    },
   ],
 };

@@ -1,8 +1,7 @@
 import { canonicalJson, checkCanonical } from '../matrix/canonical-json.ts';
 import { badJson, forbidden, notFound } from '../matrix/errors.ts';
-import { buildEvent, type EventReference } from '../matrix/events/build.ts';
+import { buildEvent } from '../matrix/events/build.ts';
 import type { RoomEvent } from '../matrix/events/event.ts';
-import { referenceHashBase64 } from '../matrix/events/hash.ts';
 import { type DeviceId, isRoomId, type RoomId, type ServerName, type UserId } from '../matrix/identifiers.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import { readPowerLevels } from '../matrix/power-levels.ts';
@@ -16,11 +15,12 @@ import type { RoomHead, RoomHeads } from './extremities.ts';
 import type { Gatherer } from './gather.ts';
 import { judge } from './judge.ts';
 import type { Persister } from './persist.ts';
+import { placeInGraph } from './place.ts';
+import type { PolicyCheck } from './policy-servers.ts';
+import type { StateGroupId } from './state-groups.ts';
 import type { SendTransactions } from './transactions.ts';
 import type { EventDraft, EventSender, MembershipReader, PersistedEvent, SendOptions } from './types.ts';
 
-/** The spec allows twenty; fewer keep events small, and what is left over comes with the next ones. */
-const MAX_PREV_EVENTS_SENT = 10;
 const OPAQUE_ID_LENGTH = 18;
 
 interface SenderParts {
@@ -35,6 +35,8 @@ interface SenderParts {
   readonly members: Pick<MembershipReader, 'isJoined'>;
   readonly persister: Persister;
   readonly transactions: SendTransactions;
+  /** Whose recommendation events need in some rooms. */
+  readonly policy?: PolicyCheck | undefined;
 }
 
 /**
@@ -49,7 +51,7 @@ export class Sender implements EventSender {
   }
 
   async send(draft: EventDraft, options: SendOptions = {}): Promise<PersistedEvent> {
-    const { db, heads, transactions } = this.#parts;
+    const { db, heads, transactions, policy } = this.#parts;
     const { transaction, alongside, allowUnchanged = false } = options;
     if (transaction !== undefined) {
       const sent = this.#findSent(draft, transaction.deviceId, transaction.transactionId);
@@ -61,8 +63,15 @@ export class Sender implements EventSender {
       const holder = this.#findSame(head, draft);
       if (holder !== undefined) return holder;
     }
+    // Only where a policy server has its say is anything waited for.
+    const recommended =
+      policy?.isEnabled(draft.roomId) === true ? await this.#recommend(this.prepare(draft)) : undefined;
+    if (recommended !== undefined && transaction !== undefined) {
+      const sent = this.#findSent(draft, transaction.deviceId, transaction.transactionId);
+      if (sent !== undefined) return sent;
+    }
     return db.write((tx): PersistedEvent => {
-      const event = this.#send(tx, head, draft);
+      const event = recommended === undefined ? this.#send(tx, head, draft) : this.#acceptPrepared(tx, recommended);
       if (transaction !== undefined) {
         const sender = { userId: draft.sender, deviceId: transaction.deviceId };
         transactions.insert(tx, sender, transaction.transactionId, event.nid);
@@ -76,6 +85,35 @@ export class Sender implements EventSender {
     const head = this.#parts.heads.find(draft.roomId);
     if (head === undefined) throw notFound('Unknown room');
     return this.#send(tx, head, draft);
+  }
+
+  /**
+   * Makes an event that another server must agree to before it counts, at its place in the graph of now. Nothing is stored.
+   * @throws MatrixError as `send` does
+   */
+  prepare(draft: EventDraft): RoomEvent {
+    const { db, heads } = this.#parts;
+    const head = heads.find(draft.roomId);
+    if (head === undefined) throw notFound('Unknown room');
+    return db.write((tx) => {
+      const event = this.#build(tx, head, draft);
+      this.#judge(tx, head, event);
+      return event;
+    });
+  }
+
+  /**
+   * Stores an event that `prepare` made, with the signatures it got since. The room may have moved on meanwhile: then the
+   * event has to be right by its state of now as well.
+   * @throws MatrixError M_FORBIDDEN with the auth rule's reason
+   */
+  async sendPrepared(event: RoomEvent): Promise<PersistedEvent> {
+    const { db, events } = this.#parts;
+    const recommended = await this.#recommend(event);
+    // The other server may have passed it on to us already.
+    const known = events.find(event.eventId);
+    if (known !== undefined && !known.outlier) return known;
+    return db.write((tx): PersistedEvent => this.#acceptPrepared(tx, recommended));
   }
 
   async createRoom({
@@ -135,13 +173,14 @@ export class Sender implements EventSender {
   }
 
   #send(tx: WriteTx, head: RoomHead, draft: EventDraft): StoredEvent {
+    return this.#accept(tx, head, this.#build(tx, head, draft));
+  }
+
+  #build(tx: WriteTx, head: RoomHead, draft: EventDraft): RoomEvent {
     const { serverName, signingKey, random, clock, events, gatherer } = this.#parts;
-    const { version, extremities } = head;
-    const newest = extremities.toSorted((a, b) => b.depth - a.depth || b.nid - a.nid).slice(0, MAX_PREV_EVENTS_SENT);
-    const prevEvents = newest.map(({ nid }) => events.getByNid(nid));
-    const stateBefore = gatherer.stateBefore(tx, head, prevEvents);
+    const { version } = head;
     const { type, sender, content, stateKey, redacts } = draft;
-    const authEvents = gatherer.selectAuthEvents({ type, sender, content, stateKey, version }, stateBefore);
+    const { prevEvents, authEvents, depth } = placeInGraph(tx, { events, gatherer }, head, draft);
     const event = buildEvent({
       serverName,
       signingKey,
@@ -153,18 +192,55 @@ export class Sender implements EventSender {
       ...(stateKey === undefined ? {} : { stateKey }),
       ...(redacts === undefined ? {} : { redacts }),
       originServerTs: draft.originServerTs ?? clock.now(),
-      depth: Math.max(0, ...prevEvents.map(({ depth }) => depth)) + 1,
-      prevEvents: prevEvents.map(referTo),
-      authEvents: authEvents.map(referTo),
+      depth,
+      prevEvents,
+      authEvents,
       ...(version.eventIds === 'given' ? { eventIdLocalpart: randomString(random, OPAQUE_ID_LENGTH) } : {}),
     });
     if (type === 'm.room.redaction') this.#checkRedaction(head, event);
-    return this.#accept(tx, head, event);
+    return event;
+  }
+
+  /**
+   * An event as the room's policy server recommends it, if there is one.
+   * @throws MatrixError what the policy server says against it
+   */
+  async #recommend(event: RoomEvent): Promise<RoomEvent> {
+    const { policy } = this.#parts;
+    if (policy === undefined) return event;
+    const recommendation = await policy.ask(event);
+    if (!recommendation.isRecommended) throw recommendation.error;
+    return recommendation.event;
+  }
+
+  /** Something was waited for since it was made. */
+  #acceptPrepared(tx: WriteTx, event: RoomEvent): StoredEvent {
+    const head = this.#parts.heads.find(event.roomId);
+    if (head === undefined) throw notFound('Unknown room');
+    return this.#accept(tx, head, event, { isNew: false });
   }
 
   /** The rest of the road, the same for all events. @throws MatrixError M_FORBIDDEN where the judge refuses. */
-  #accept(tx: WriteTx, head: RoomHead, event: RoomEvent): StoredEvent {
-    const { gatherer, persister } = this.#parts;
+  #accept(tx: WriteTx, head: RoomHead, event: RoomEvent, { isNew } = { isNew: true }): StoredEvent {
+    const { stateBefore, prevEvents } = this.#judge(tx, head, event);
+    return this.#parts.persister.persist(tx, head, {
+      event,
+      verdict: 'accepted',
+      stateBefore,
+      prevEvents,
+      missing: [],
+      live: true,
+      isNew,
+    });
+  }
+
+  /** @throws MatrixError M_FORBIDDEN where the judge refuses. */
+  #judge(
+    tx: WriteTx,
+    head: RoomHead,
+    event: RoomEvent,
+  ): { readonly stateBefore: StateGroupId; readonly prevEvents: readonly StoredEvent[] } {
+    const { gatherer } = this.#parts;
     const { authEvents, create, prevEvents } = gatherer.gather(event);
     const stateBefore = gatherer.stateBefore(tx, head, prevEvents);
     const judgement = judge({
@@ -176,15 +252,7 @@ export class Sender implements EventSender {
       currentState: stateBefore === head.current ? undefined : gatherer.authState(head.current),
     });
     if (judgement.verdict !== 'accepted') throw forbidden(capitalised(judgement.reason));
-    return persister.persist(tx, head, {
-      event,
-      verdict: judgement.verdict,
-      stateBefore,
-      prevEvents,
-      missing: [],
-      live: true,
-      isNew: true,
-    });
+    return { stateBefore, prevEvents };
   }
 
   /**
@@ -248,12 +316,6 @@ export class Sender implements EventSender {
       if (heads.find(id) === undefined) return id;
     }
   }
-}
-
-/** Room versions 1 and 2 want the hash of what is referred to as well. */
-function referTo(event: StoredEvent): EventReference {
-  const { eventId, version, pdu } = event;
-  return version.references === 'pairs' ? { eventId, sha256: referenceHashBase64(pdu, version) } : eventId;
 }
 
 /** The event a draft redacts, wherever it says so. */

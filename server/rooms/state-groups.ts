@@ -38,6 +38,12 @@ export interface StateDifference {
   readonly right: number | undefined;
 }
 
+/** A state that is put together over several writes; only good if all of them are committed. */
+export interface StateDraft {
+  add(tx: WriteTx, entry: { readonly type: string; readonly stateKey: string; readonly eventNid: number }): void;
+  store(tx: WriteTx): StateGroupId;
+}
+
 /** Where a tree's keys are told apart: the type's number above, the state key's below. */
 const HALF = 2 ** 32;
 /** The most types a key can tell apart and stay a safe integer. */
@@ -134,12 +140,28 @@ export class StateGroups {
         if (key !== undefined) root = draft.remove(root, key);
       }
     }
+    return this.#store(tx, draft, root);
+  }
+
+  #store(tx: WriteTx, draft: TreeDraft, root: NodeId): StateGroupId {
     return draft.store(root, (node) => {
       const id = ++this.#newestNode;
       this.#insertNode.run(tx, id, encodeNode(node));
       this.#nodes.set(id, node);
       return id;
     });
+  }
+
+  /** Begins a state of its own that is put together by and by. */
+  draft(): StateDraft {
+    const draft = new TreeDraft(this.#source, this.#salt);
+    let root: NodeId = NO_NODE;
+    return {
+      add: (tx, { type, stateKey, eventNid }) => {
+        root = draft.set(root, this.#makeTreeKey(tx, type, stateKey), eventNid);
+      },
+      store: (tx) => this.#store(tx, draft, root),
+    };
   }
 
   /** The keys in which two states differ. Costs what differs, not what there is. */

@@ -1,3 +1,4 @@
+import type { RoomEvent } from '../matrix/events/event.ts';
 import { stripStateEvent } from '../matrix/events/strip.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import type { StoredEvent } from './event-store.ts';
@@ -31,12 +32,20 @@ export interface ShownState {
  * invite without it (spec: server-server API, "Inviting to a room").
  */
 export function strippedStateFor(member: StoredEvent, shown: readonly PrejoinState[], state: ShownState): JsonObject[] {
+  return [...listShownState(member, shown, state), member].map(stripStateEvent);
+}
+
+/** What `strippedStateFor` shows beside the member event, as whole events. */
+export function listShownState(
+  member: Pick<RoomEvent, 'eventId' | 'sender'>,
+  shown: readonly PrejoinState[],
+  state: ShownState,
+): StoredEvent[] {
   const events = [
     state.find('m.room.create', ''),
     ...shown.flatMap(({ type, stateKey }) => (stateKey === undefined ? state.list(type) : state.find(type, stateKey))),
     state.find('m.room.member', member.sender),
   ].filter((event) => event !== undefined);
   const others = new Map(events.map((event) => [event.nid, event]));
-  others.delete(member.nid);
-  return [...others.values(), member].map(stripStateEvent);
+  return [...others.values()].filter(({ eventId }) => eventId !== member.eventId);
 }

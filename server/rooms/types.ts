@@ -130,6 +130,14 @@ export interface MembershipReader {
   listStrippedState(roomId: RoomId, userId: UserId): JsonObject[];
 }
 
+export interface SharingReader {
+  /**
+   * Whether the user and some local user have been in one room together, without a break, since `since` (the present: are
+   * in one together now).
+   */
+  hasSharedSince(userId: UserId, since: StreamPosition): boolean;
+}
+
 export interface MembershipWriter {
   /** Marks a left (or banned-from) room as forgotten. Returns false if the user is still in it. */
   forget(tx: WriteTx, roomId: RoomId, userId: UserId): boolean;

@@ -6,7 +6,7 @@ import { type Members, membershipOf } from './membership.ts';
 import type { StateGroupId, StateGroups } from './state-groups.ts';
 import type { Membership, PersistedEvent, RoomMember, Visibility } from './types.ts';
 
-type HistoryVisibility = 'world_readable' | 'shared' | 'invited' | 'joined';
+export type HistoryVisibility = 'world_readable' | 'shared' | 'invited' | 'joined';
 
 /** What the rules ask of a state, for one user. */
 interface Outlook {
@@ -144,8 +144,8 @@ class Viewing {
   }
 }
 
-/** What is not set or not understood counts as `shared`. */
-function readVisibility(event: { readonly content: PersistedEvent['content'] } | undefined): HistoryVisibility {
+/** What an m.room.history_visibility event says. What is not set or not understood counts as `shared`. */
+export function readVisibility(event: { readonly content: PersistedEvent['content'] } | undefined): HistoryVisibility {
   const visibility = event?.content['history_visibility'];
   return visibility === 'world_readable' || visibility === 'invited' || visibility === 'joined' ? visibility : 'shared';
 }

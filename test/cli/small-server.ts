@@ -26,6 +26,7 @@ const startSmallServer: StartServer = async (config, log, { setupLink = false })
     addresses: [{ address: bound.address, port: bound.port, tls: false, resources: ['client'] }],
     setupLink: setupLink ? 'http://localhost/setup' : undefined,
     reload: () => log.info({}, 'certificates read'),
+    wake: () => {},
     stop: async () => {
       log.info({}, 'small server stopped');
       server.closeAllConnections();

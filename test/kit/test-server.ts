@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { RunningServer } from '../../server/cli/running-server.ts';
 import { loadConfig } from '../../server/config/config.ts';
-import { startServer } from '../../server/main.ts';
+import { DnsError } from '../../server/federation/discovery/dns.ts';
+import { startServer, type StartOptions } from '../../server/main.ts';
 import { type Clock, systemClock } from '../../server/util/clock.ts';
 import { type Logger, silentLogger } from '../../server/util/log.ts';
 import { type Address, expectOk, type Json, TestClient } from './test-client.ts';
@@ -17,7 +18,19 @@ export interface TestServerOptions {
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly serverName?: string;
+  /** The way to other servers; names lead nowhere unless a test makes them. */
+  readonly network?: StartOptions['network'];
 }
+
+/** Names that lead nowhere: no test may ask the world outside. */
+export const nowhere: NonNullable<StartOptions['network']> = {
+  dns: {
+    addresses: async (host) => {
+      throw new DnsError(`${host} is not known here`, true);
+    },
+    services: async () => ({ value: [], ttlMs: 0 }),
+  },
+};
 
 const UNLIMITED = { per_second: 1_000_000, burst_count: 1_000_000 };
 
@@ -69,6 +82,16 @@ export class TestServer implements Address, AsyncDisposable {
     return `http://127.0.0.1:${address.port}`;
   }
 
+  /** Where other servers reach it with TLS, if they can at all. */
+  get federationPort(): number | undefined {
+    return this.#running?.addresses.find(({ tls, resources }) => tls && resources.includes('federation'))?.port;
+  }
+
+  /** As when the machine it is on wakes up, or changes its network. */
+  wake(): void {
+    this.#running?.wake();
+  }
+
   get setupLink(): string | undefined {
     return this.#running?.setupLink;
   }
@@ -99,6 +122,7 @@ export class TestServer implements Address, AsyncDisposable {
     this.#running = await startServer(loaded, this.#options.log ?? silentLogger, {
       clock: this.clock,
       setupLink: true,
+      network: this.#options.network ?? nowhere,
     });
   }
 

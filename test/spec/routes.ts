@@ -25,7 +25,9 @@ export async function listRoutes(): Promise<readonly Route[]> {
       clock: systemClock,
       random: systemRandom,
       log: silentLogger,
-      signingKey: generateSigningKey(systemRandom.bytes(32)),
+      signingKeys: [generateSigningKey(systemRandom.bytes(32))],
+      notaryKeys: undefined,
+      version: '0',
     });
     await db.close();
     return routes;

@@ -29,7 +29,16 @@ async function confinedServer(
   const db = openDatabase({ path, migrations: [...allMigrations, notes], log, maxPages: MAX_PAGES });
   const clock = systemClock;
   const signingKey = generateSigningKey(systemRandom.bytes(32));
-  const parts = compose({ config, db, clock, random: systemRandom, log, signingKey });
+  const parts = compose({
+    config,
+    db,
+    clock,
+    random: systemRandom,
+    log,
+    signingKeys: [signingKey],
+    notaryKeys: undefined,
+    version: '0',
+  });
   const followers = new FollowerRunner({ db, followers: parts.followers, log, clock });
   followers.start();
   const http = createHttpServer({

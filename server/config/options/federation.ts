@@ -32,11 +32,8 @@ export const federationOptions = {
     ),
     {},
     'Keys this server once signed with, so that what it signed can still be checked.',
-    { note: LATER },
   ),
-  key_refresh_interval: option(duration, DAY, 'How long other servers may rely on the keys they fetched from here.', {
-    note: LATER,
-  }),
+  key_refresh_interval: option(duration, DAY, 'How long other servers may rely on the keys they fetched from here.'),
   trusted_key_servers: option(
     list(
       section({
@@ -47,14 +44,11 @@ export const federationOptions = {
     ),
     undefined,
     'Servers that know the keys of others.',
-    { note: LATER },
   ),
   suppress_key_server_warning: option(flag, false, 'Do not warn of relying on matrix.org.', {
     note: 'has no effect: there is no such warning',
   }),
-  key_server_signing_keys_path: option(path, undefined, 'Keys to sign with as a key server for others.', {
-    note: LATER,
-  }),
+  key_server_signing_keys_path: option(path, undefined, 'Keys to sign with as a key server for others.'),
   federation_domain_whitelist: option(
     list(serverName),
     undefined,
@@ -79,9 +73,7 @@ export const federationOptions = {
     { note: LATER },
   ),
   federation_metrics_domains: option(list(text), [], 'Servers to measure the delay to.', { note: LATER }),
-  allow_device_name_lookup_over_federation: option(flag, false, 'Show the names of devices to other servers.', {
-    note: LATER,
-  }),
+  allow_device_name_lookup_over_federation: option(flag, false, 'Show the names of devices to other servers.'),
   federation: group(
     {
       client_timeout: option(duration, 60_000, 'How long another server has time to answer.'),

@@ -54,7 +54,6 @@ export const rateLimitOptionTable = {
       concurrent: option(integer({ min: 1 }), 3, 'Requests worked on at once.'),
     },
     'Requests of another server.',
-    { note: LATER },
   ),
   federation_rr_transactions_per_room_per_second: option(
     integer({ min: 1 }),

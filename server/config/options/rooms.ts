@@ -116,7 +116,6 @@ export const roomOptions = {
       admins_can_join: option(flag, false, 'Administrators may join them all the same.'),
     },
     'Keep rooms out that would be more than this machine can carry.',
-    { note: LATER },
   ),
   retention: option(
     section({

@@ -26,14 +26,22 @@ export interface FormatFault {
 
 export type ParsedPdu = { readonly ok: true; readonly event: RoomEvent } | FormatFault;
 
+export interface ParseOptions {
+  /**
+   * However many prev and auth events there are: those limits are younger than some rooms, so history is not held to
+   * them (spec: server-server API, GET /backfill).
+   */
+  readonly anyNumberOfReferences?: boolean;
+}
+
 /**
  * Reads an event as another server sends it: check 1 of "Checks performed on receipt of a PDU" (server-server API), the
  * format of its room's version and all limits on size. Signatures and hashes are not verified. `unsigned` is left out.
  */
-export function parsePdu(json: unknown, version: RoomVersion): ParsedPdu {
+export function parsePdu(json: unknown, version: RoomVersion, options: ParseOptions = {}): ParsedPdu {
   if (!isJsonObject(json)) return fault('the event is not an object');
   const { unsigned: _unsigned, ...pdu } = json;
-  const format = readFormat(pdu, version);
+  const format = readFormat(pdu, version, options);
   if (!format.ok) return format;
   try {
     const text = canonicalJson(pdu, { strict: version.strictCanonicalJson });
@@ -59,7 +67,11 @@ export interface EventFormat
 }
 
 /** Checks every key of a signed PDU against its room's version, but neither the size of the whole nor the event ID. */
-export function readFormat(pdu: Pdu, version: RoomVersion): EventFormat | FormatFault {
+export function readFormat(
+  pdu: Pdu,
+  version: RoomVersion,
+  { anyNumberOfReferences = false }: ParseOptions = {},
+): EventFormat | FormatFault {
   const { type, sender, content, state_key: stateKey, origin_server_ts: originServerTs, depth } = pdu;
   if (typeof type !== 'string') return fault('type is not a string');
   if (!fitsInto(type, MAX_IDENTIFIER_BYTES)) return tooLarge('type is longer than 255 bytes');
@@ -79,9 +91,9 @@ export function readFormat(pdu: Pdu, version: RoomVersion): EventFormat | Format
 
   const roomId = readRoomId(pdu, type, version);
   if (roomId === false) return fault('room_id is not what this room version asks for');
-  const prevEvents = readReferences(pdu['prev_events'], version, MAX_PREV_EVENTS);
+  const prevEvents = readReferences(pdu['prev_events'], version, anyNumberOfReferences ? Infinity : MAX_PREV_EVENTS);
   if (prevEvents === undefined) return fault('prev_events is not a list of at most 20 references');
-  const authEvents = readReferences(pdu['auth_events'], version, MAX_AUTH_EVENTS);
+  const authEvents = readReferences(pdu['auth_events'], version, anyNumberOfReferences ? Infinity : MAX_AUTH_EVENTS);
   if (authEvents === undefined) return fault('auth_events is not a list of at most 10 references');
   if (!isHashes(pdu['hashes'])) return fault('hashes has no sha256');
   if (!isSignatures(pdu['signatures'])) return fault('signatures is not an object of objects of strings');

@@ -74,5 +74,60 @@ export const migrations: ModuleMigrations = {
         CREATE INDEX device_list_changes_by_position ON device_list_changes (position);
       `,
     },
+    {
+      sql: `
+        -- Devices and cross-signing keys of users of other servers, as far as they were fetched and kept up since.
+        CREATE TABLE remote_device_lists (
+          user_id TEXT PRIMARY KEY,
+          server TEXT NOT NULL,
+          -- Updates that the list holds, by their stream IDs, the newest last: a JSON array of numbers.
+          stream_ids TEXT NOT NULL,
+          -- Position of this server's stream when the list was asked for; null: it never came.
+          tracked_since INTEGER,
+          -- 1: the list lacks something and is to be fetched (again), "retry_at" (ms) or later.
+          stale INTEGER NOT NULL,
+          failures INTEGER NOT NULL,
+          retry_at INTEGER NOT NULL,
+          master_key TEXT,
+          self_signing_key TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX remote_device_lists_stale ON remote_device_lists (retry_at) WHERE stale = 1;
+        CREATE INDEX remote_device_lists_of_server ON remote_device_lists (server, retry_at) WHERE stale = 1;
+
+        -- Those with keys; a device without is of no use to anybody else.
+        CREATE TABLE remote_devices (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          keys TEXT NOT NULL,
+          display_name TEXT,
+          PRIMARY KEY (user_id, device_id)
+        ) STRICT, WITHOUT ROWID;
+
+        -- The last change of each device of a local user, also of those that are gone; '' for the cross-signing keys.
+        CREATE TABLE own_device_changes (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          PRIMARY KEY (user_id, device_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX own_device_changes_by_position ON own_device_changes (position);
+
+        -- When a local user last came to share a room with servers that may not know their devices.
+        CREATE TABLE device_list_meetings (
+          user_id TEXT PRIMARY KEY,
+          position INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX device_list_meetings_by_position ON device_list_meetings (position);
+
+        -- How far each server was told of the changes of each user: up to "position", the last update being "stream_id".
+        CREATE TABLE device_list_told (
+          user_id TEXT NOT NULL,
+          server TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          stream_id INTEGER,
+          PRIMARY KEY (user_id, server)
+        ) STRICT, WITHOUT ROWID;
+      `,
+    },
   ],
 };

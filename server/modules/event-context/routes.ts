@@ -23,20 +23,24 @@ import { eventMatcher } from '../../sync/filter-match.ts';
 /** The history of a room as one user may read it. */
 export interface History {
   /** A page in the direction asked for: visible to the viewer, let through by the filter, nobody's whom they ignore. */
-  page(request: {
-    readonly requester: Requester;
-    readonly roomId: PersistedEvent['roomId'];
-    readonly from: TimelineToken;
-    readonly direction: 'b' | 'f';
-    readonly limit: number;
-    readonly filter: RoomEventFilter;
-  }): { readonly events: readonly PersistedEvent[]; readonly end: TimelineToken | undefined };
+  page(
+    request: {
+      readonly requester: Requester;
+      readonly roomId: PersistedEvent['roomId'];
+      readonly from: TimelineToken;
+      readonly direction: 'b' | 'f';
+      readonly limit: number;
+      readonly filter: RoomEventFilter;
+    },
+    signal: AbortSignal,
+  ): Promise<{ readonly events: readonly PersistedEvent[]; readonly end: TimelineToken | undefined }>;
   /** The event, if the user may read it. */
   findEvent(
     requester: Requester,
     roomId: PersistedEvent['roomId'],
     eventId: PersistedEvent['eventId'],
-  ): PersistedEvent | undefined;
+    signal: AbortSignal,
+  ): Promise<PersistedEvent | undefined>;
   /** Reads the `filter` of a query. @throws MatrixError M_NOT_JSON, M_BAD_JSON */
   readFilter(text: string): RoomEventFilter;
 }
@@ -66,20 +70,20 @@ export function contextRoutes(needs: EventContextNeeds): Route[] {
       guests: true,
       params: Type.Object({ roomId, eventId }),
       query: Type.Object({ limit: Type.Optional(limit), filter: Type.Optional(Type.String()) }),
-      handle: async ({ requester, params, query }) => {
+      handle: async ({ requester, params, query, signal }) => {
         if (visibility.accessOf(requester.userId, params.roomId) === undefined) {
           throw forbidden('You are not in this room');
         }
         const filter = query.filter === undefined ? emptyFilter.room.timeline : history.readFilter(query.filter);
-        const event = history.findEvent(requester, params.roomId, params.eventId);
+        const event = await history.findEvent(requester, params.roomId, params.eventId, signal);
         if (event === undefined) throw notFound('There is no such event that you may read');
         const most = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
         const page = (direction: 'b' | 'f', from: TimelineToken, count: number) =>
-          history.page({ requester, roomId: params.roomId, from, direction, limit: count, filter });
+          history.page({ requester, roomId: params.roomId, from, direction, limit: count, filter }, signal);
         const justBefore = timeline.tokenAt(event, 'before');
         const justAfter = timeline.tokenAt(event, 'after');
-        const before = page('b', justBefore, Math.floor(most / 2));
-        const after = page('f', justAfter, most - Math.floor(most / 2));
+        const before = await page('b', justBefore, Math.floor(most / 2));
+        const after = await page('f', justAfter, most - Math.floor(most / 2));
 
         const [first, last] = [before.events.at(-1), after.events.at(-1)];
         const shown = { requester, filter, around: [...before.events, event, ...after.events] };

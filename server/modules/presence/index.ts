@@ -1,7 +1,11 @@
-import { type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
+import type { EduSender } from '../../federation/types.ts';
+import { isUserId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
+import type { MembershipReader } from '../../rooms/types.ts';
+import { presenceEdu } from './edus.ts';
 import { presenceRoutes } from './routes/presence.ts';
 import { Presence, type PresenceNeeds } from './service/presence.ts';
+import { RemotePresence } from './service/remote.ts';
 import { PresenceStore } from './store.ts';
 import { presenceContribution } from './sync.ts';
 
@@ -9,28 +13,55 @@ export { migrations } from './schema.ts';
 export type { ShownPresence } from './service/board.ts';
 export type { Presence, PresenceSender, PresenceSettings } from './service/presence.ts';
 
+export interface PresenceModuleNeeds extends PresenceNeeds {
+  readonly rooms: PresenceNeeds['rooms'] & Pick<MembershipReader, 'listServers' | 'listLocalJoined'>;
+  /** Where what is shown of local users goes. Absent on a server that does not federate. */
+  readonly edus?: Pick<EduSender, 'send'> | undefined;
+}
+
 /** Who is there, and who is active (spec: "Presence"). */
-export function presence(needs: PresenceNeeds & { readonly serverName: ServerName }): Module & {
+export function presence(needs: PresenceModuleNeeds): Module & {
   readonly presence: Presence;
 } {
-  const service = new Presence({ ...needs, store: new PresenceStore(needs.db) });
+  const service: Presence = new Presence({
+    ...needs,
+    store: new PresenceStore(needs.db),
+    sender: {
+      send: (userId, shown) => {
+        needs.sender?.send(userId, shown);
+        remote.tell(userId);
+      },
+    },
+  });
+  const remote = new RemotePresence({ ...needs, presence: service });
   const isLocal = (userId: UserId): boolean => serverNameOf(userId) === needs.serverName;
   return {
     name: 'presence',
     presence: service,
     routes: presenceRoutes(service),
+    edus: { 'm.presence': presenceEdu(remote) },
     sync: [presenceContribution(service, isLocal)],
     projections: [
       {
         name: 'presence',
-        project: (tx, { type, sender }, { live }) => {
-          // Memberships are often set on a user's behalf: when their name changes, or when they join of themselves.
-          if (!live || type === 'm.room.member' || !isLocal(sender)) return;
-          tx.onCommit(() => service.active(sender));
+        project: (tx, { type, sender, roomId, stateKey, content }, { live, stateDeltas }) => {
+          if (!live) return;
+          if (type !== 'm.room.member') {
+            // Memberships are often set on a user's behalf: when their name changes, or when they join of themselves.
+            if (isLocal(sender)) tx.onCommit(() => service.active(sender));
+          } else if (stateDeltas.length > 0 && content['membership'] === 'join') {
+            if (stateKey !== undefined && isUserId(stateKey)) tx.onCommit(() => remote.joined(roomId, stateKey));
+          }
         },
       },
     ],
-    start: () => service.start(),
-    stop: () => service.stop(),
+    start: () => {
+      service.start();
+      remote.start();
+    },
+    stop: () => {
+      remote.stop();
+      service.stop();
+    },
   };
 }

@@ -1,6 +1,9 @@
+import type { EduSender } from '../../federation/types.ts';
 import type { UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { WriteTx } from '../../storage/types.ts';
+import type { ServerAcls } from '../../rooms/federation-types.ts';
+import { receiptEdu, receiptEduKey, toReceiptEdu } from './edus.ts';
 import { receiptRoutes, type SetFullyRead } from './routes.ts';
 import { receiptService, type ReceiptNeeds, type Receipts } from './service.ts';
 import { ReceiptStore } from './store.ts';
@@ -10,17 +13,36 @@ export { migrations } from './schema.ts';
 export type { Receipts, ReceiptSender } from './service.ts';
 
 /** How far people have read (spec: "Receipts"). */
-export function receipts(needs: ReceiptNeeds & { readonly setFullyRead: SetFullyRead }): Module & {
+export function receipts(
+  needs: ReceiptNeeds & {
+    readonly setFullyRead: SetFullyRead;
+    readonly acls: ServerAcls;
+    /** Where public receipts of local users go. Absent on a server that does not federate. */
+    readonly edus?: Pick<EduSender, 'send'> | undefined;
+  },
+): Module & {
   readonly receipts: Receipts;
   readonly removeOfUser: (tx: WriteTx, userId: UserId) => void;
 } {
   const store = new ReceiptStore(needs.db);
-  const service = receiptService({ ...needs, store });
+  const { clock, acls, rooms, edus } = needs;
+  const service = receiptService({
+    ...needs,
+    store,
+    sender: {
+      send: (receipt) => {
+        needs.sender?.send(receipt);
+        edus?.send(rooms.listServers(receipt.roomId), toReceiptEdu(receipt), receiptEduKey(receipt));
+      },
+    },
+  });
   return {
     name: 'receipts',
     receipts: service,
     removeOfUser: (tx, userId) => store.removeUser(tx, userId),
     routes: receiptRoutes({ receipts: service, setFullyRead: needs.setFullyRead }),
+    edus: { 'm.receipt': receiptEdu({ receipts: service, acls, now: () => clock.now() }) },
+    projections: [{ name: 'receipts', project: (tx, { eventId }) => tx.onCommit(() => service.arrived(eventId)) }],
     sync: [receiptContribution(store)],
   };
 }

@@ -1,13 +1,17 @@
 import type { RoomId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
+import type { FederationClient } from '../../federation/types.ts';
 import type { WriteTx } from '../../storage/types.ts';
+import { directoryQuery } from './queries.ts';
 import { aliasRoutes } from './routes/aliases.ts';
 import { publishedRoomRoutes } from './routes/published-rooms.ts';
 import { type Aliases, createAliases } from './service/aliases.ts';
 import type { DirectoryNeeds } from './service/needs.ts';
 import { createPublicRooms, type PublicRooms } from './service/public-rooms.ts';
+import { remoteDirectories } from './service/remote.ts';
 import { createPublication, type Publication } from './service/publication.ts';
 import { type RoomSummaries, summaryProjection } from './service/summaries.ts';
+import type { Clock } from '../../util/clock.ts';
 import { AliasStore } from './store/aliases.ts';
 import { SummaryStore } from './store/summaries.ts';
 
@@ -18,12 +22,17 @@ export type {
   AliasTarget,
   DirectoryNeeds,
   DirectorySettings,
-  RemoteDirectories,
 } from './service/needs.ts';
 export type { PublicRooms, PublicRoomsQuery } from './service/public-rooms.ts';
 export type { Publication } from './service/publication.ts';
 export type { RoomSummaries } from './service/summaries.ts';
 export type { RoomSummary } from './store/summaries.ts';
+
+export interface RoomDirectoryNeeds extends Omit<DirectoryNeeds, 'remote'> {
+  readonly clock: Clock;
+  /** Asks other servers. Absent on a server that does not federate. */
+  readonly client?: FederationClient | undefined;
+}
 
 /** What the directory is to the rest of the server. */
 export interface RoomDirectory extends Module {
@@ -38,18 +47,22 @@ export interface RoomDirectory extends Module {
 }
 
 /** Aliases of rooms, and the directory of published ones (spec: "Room aliases", "Published room directory"). */
-export function roomDirectory(needs: DirectoryNeeds): RoomDirectory {
-  const { db, state, members, settings, remote } = needs;
+export function roomDirectory(needs: RoomDirectoryNeeds): RoomDirectory {
+  const { db, state, members, settings, client, clock } = needs;
+  const remote = client === undefined ? undefined : remoteDirectories({ client, clock });
   const aliasStore = new AliasStore(db);
   const summaryStore = new SummaryStore(db);
   const publication = createPublication(needs, {
     store: summaryStore,
     listAliases: (roomId) => aliasStore.list(roomId).map(({ alias }) => alias),
   });
-  const aliases = createAliases(needs, {
-    store: aliasStore,
-    mayManage: (by, roomId) => publication.mayManage(by, roomId),
-  });
+  const aliases = createAliases(
+    { ...needs, remote },
+    {
+      store: aliasStore,
+      mayManage: (by, roomId) => publication.mayManage(by, roomId),
+    },
+  );
   const summaries: RoomSummaries = { find: (roomId) => summaryStore.find(roomId) };
   const publicRooms = createPublicRooms(settings, summaryStore, remote);
   return {
@@ -62,6 +75,7 @@ export function roomDirectory(needs: DirectoryNeeds): RoomDirectory {
       ...aliasRoutes({ aliases, members, summaries }),
       ...publishedRoomRoutes({ publication, publicRooms, settings }),
     ],
+    queries: { directory: directoryQuery({ aliases, serverName: settings.serverName }) },
     projections: [summaryProjection({ state, members, store: summaryStore })],
     move: (tx, from, to) => {
       aliasStore.move(tx, from, to);

@@ -16,6 +16,7 @@ export type { History } from './service/history.ts';
 export type {
   CanonicalAliases,
   MemberStateChanges,
+  PastElsewhere,
   RelationRules,
   RoomEventsNeeds,
   RoomEventsSettings,

@@ -1,13 +1,13 @@
 import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { WriteTx } from '../../storage/types.ts';
+import { toDeviceEdus } from './edus.ts';
 import { sendToDeviceRoutes } from './routes.ts';
 import { toDeviceService, type ToDevice, type ToDeviceNeeds } from './service.ts';
 import { ToDeviceStore } from './store.ts';
 import { toDeviceContribution } from './sync.ts';
 
 export { migrations } from './schema.ts';
-export type { ToDeviceSender } from './service.ts';
 
 /** Messages between devices outside of rooms (spec: "Send-to-Device messaging"). */
 export function sendToDevice(needs: ToDeviceNeeds): Module & {
@@ -21,6 +21,7 @@ export function sendToDevice(needs: ToDeviceNeeds): Module & {
     name: 'send-to-device',
     toDevice,
     routes: sendToDeviceRoutes(toDevice),
+    edus: toDeviceEdus(toDevice),
     sync: [toDeviceContribution({ db: needs.db, store })],
     onDeviceDeleted: (tx, userId, deviceId) => store.removeDevice(tx, userId, deviceId),
   };

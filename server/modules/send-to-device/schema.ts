@@ -36,5 +36,17 @@ export const migrations: ModuleMigrations = {
         CREATE INDEX to_device_transactions_by_age ON to_device_transactions (sent_ms);
       `,
     },
+    {
+      sql: `
+        -- Messages that came from other servers: one that is sent again is not delivered again.
+        CREATE TABLE to_device_received (
+          origin TEXT NOT NULL,
+          message_id TEXT NOT NULL,
+          received_ms INTEGER NOT NULL,
+          PRIMARY KEY (origin, message_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX to_device_received_by_age ON to_device_received (received_ms);
+      `,
+    },
   ],
 };

@@ -1,8 +1,10 @@
+import type { EduSender } from '../../federation/types.ts';
 import { tooLarge } from '../../matrix/errors.ts';
 import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
-import type { JsonObject } from '../../matrix/json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
+import { type Random, randomString } from '../../util/random.ts';
 import type { ToDeviceMessage, ToDeviceStore, ToDeviceTransaction } from './store.ts';
 
 /** As large as an event may be: it has to fit into an EDU to another server. */
@@ -10,21 +12,27 @@ const MAX_CONTENT_BYTES = 65_536;
 /** A client that repeats a request does so within minutes; a day is generous. */
 const TRANSACTION_LIFETIME_MS = 24 * 3_600_000;
 const EXPIRY_INTERVAL_MS = 3_600_000;
+/** How long another server may take to repeat what it has sent. */
+const RECEIVED_LIFETIME_MS = 30 * 24 * 3_600_000;
+/** Content of one EDU, bytes, unless a single message has more. */
+const MAX_EDU_BYTES = 60_000;
+const MESSAGE_ID_LENGTH = 20;
+/** Servers that one request may write to. */
+const MAX_SERVERS = 1_000;
+/** Messages of other servers that wait for one device: one that is never used must not gather them for ever. */
+const MAX_WAITING = 50_000;
 
 /** User → device (or `*`) → content. */
 export type Messages = Readonly<Record<UserId, Readonly<Record<string, JsonObject>>>>;
-
-/** Takes messages for users of other servers; in the same write, so that none is lost. */
-export interface ToDeviceSender {
-  send(tx: WriteTx, message: { sender: UserId; type: string; messages: Messages }): void;
-}
 
 export interface ToDeviceNeeds {
   readonly db: Database;
   readonly clock: Clock;
   readonly serverName: ServerName;
+  readonly random: Random;
   readonly devices: { listDeviceIds(userId: UserId): readonly DeviceId[] };
-  readonly sender?: ToDeviceSender;
+  /** Undefined where this server has no dealings with others. */
+  readonly sender?: Pick<EduSender, 'sendDurably'> | undefined;
 }
 
 export interface ToDevice {
@@ -33,6 +41,17 @@ export interface ToDevice {
    * @throws MatrixError M_TOO_LARGE if one of the messages is
    */
   send(request: ToDeviceTransaction & { readonly messages: Messages }): void;
+  /** Takes messages from a user of another server, once for each ID that server gives them. */
+  accept(
+    origin: ServerName,
+    message: {
+      readonly sender: UserId;
+      readonly type: string;
+      readonly messageId: string;
+      /** User → device (or `*`) → content; not checked yet. */
+      readonly messages: JsonObject;
+    },
+  ): void;
   /** Leaves messages for devices (or `*`) of one local user; unknown devices are passed over. */
   deliver(
     tx: WriteTx,
@@ -45,9 +64,10 @@ export interface ToDevice {
 export function toDeviceService({
   db,
   clock,
+  random,
   serverName,
   devices,
-  sender: remoteSender,
+  sender: eduSender,
   store,
 }: ToDeviceNeeds & { store: ToDeviceStore }): ToDevice {
   let nextExpiry = 0;
@@ -57,21 +77,84 @@ export function toDeviceService({
     if (now < nextExpiry) return;
     nextExpiry = now + EXPIRY_INTERVAL_MS;
     store.removeTransactionsBefore(tx, now - TRANSACTION_LIFETIME_MS);
+    store.removeReceivedBefore(tx, now - RECEIVED_LIFETIME_MS);
   }
 
-  const deliver: ToDevice['deliver'] = (tx, userId, byDevice, { sender, type }) => {
+  /** Sends what is for users of one server, in as few EDUs as are not too large. */
+  function sendTo(
+    tx: WriteTx,
+    server: ServerName,
+    messages: readonly (readonly [UserId, string, JsonObject])[],
+    { sender, type }: { readonly sender: UserId; readonly type: string },
+  ): void {
+    let batch = new Map<UserId, [string, JsonObject][]>();
+    let bytes = 0;
+    const flush = (): void => {
+      if (batch.size === 0) return;
+      const content = {
+        sender,
+        type,
+        message_id: randomString(random, MESSAGE_ID_LENGTH),
+        messages: Object.fromEntries([...batch].map(([userId, byDevice]) => [userId, Object.fromEntries(byDevice)])),
+      };
+      eduSender?.sendDurably(tx, [server], { type: 'm.direct_to_device', content });
+      batch = new Map();
+      bytes = 0;
+    };
+    for (const [userId, deviceId, content] of messages) {
+      const size = userId.length + deviceId.length + bytesOf(content);
+      if (bytes + size > MAX_EDU_BYTES) flush();
+      bytes += size;
+      const byDevice = batch.get(userId);
+      if (byDevice === undefined) batch.set(userId, [[deviceId, content]]);
+      else byDevice.push([deviceId, content]);
+    }
+    flush();
+  }
+
+  const deliver = (
+    tx: WriteTx,
+    userId: UserId,
+    byDevice: Readonly<Record<string, JsonObject>>,
+    { sender, type }: Omit<ToDeviceMessage, 'content'>,
+    maxWaiting = Number.POSITIVE_INFINITY,
+  ): void => {
     const known = devices.listDeviceIds(userId);
     for (const [target, content] of Object.entries(byDevice)) {
       const wanted = target === '*' ? known : known.filter((deviceId) => deviceId === target);
-      for (const deviceId of wanted) store.insert(tx, userId, deviceId, { sender, type, content });
+      for (const deviceId of wanted) {
+        if (maxWaiting < Number.POSITIVE_INFINITY && store.countWaiting(userId, deviceId) >= maxWaiting) continue;
+        store.insert(tx, userId, deviceId, { sender, type, content });
+      }
     }
   };
 
+  /** What of another server's messages may be delivered to a device of this user. */
+  function readContents(userId: UserId, byDevice: JsonValue | undefined): Record<string, JsonObject> {
+    if (!isJsonObject(byDevice)) return {};
+    const known = new Set<string>(devices.listDeviceIds(userId));
+    const isWanted = (target: string): boolean => target === '*' || known.has(target);
+    const contents = Object.entries(byDevice).flatMap(([target, content]) =>
+      isWanted(target) && isJsonObject(content) && bytesOf(content) <= MAX_CONTENT_BYTES ? [[target, content]] : [],
+    );
+    return Object.fromEntries(contents);
+  }
+
   return {
     deliver,
+    accept: (origin, { messageId, messages, sender, type }) => {
+      db.write((tx) => {
+        if (!store.insertReceived(tx, origin, messageId, clock.now())) return;
+        expireTransactions(tx);
+        for (const [userId, byDevice] of Object.entries(messages)) {
+          if (!isUserId(userId) || serverNameOf(userId) !== serverName) continue;
+          deliver(tx, userId, readContents(userId, byDevice), { sender, type }, MAX_WAITING);
+        }
+      });
+    },
     send: ({ messages, ...transaction }) => {
       for (const content of Object.values(messages).flatMap((byDevice) => Object.values(byDevice))) {
-        if (Buffer.byteLength(JSON.stringify(content)) > MAX_CONTENT_BYTES) {
+        if (bytesOf(content) > MAX_CONTENT_BYTES) {
           throw tooLarge(`A message to a device has at most ${MAX_CONTENT_BYTES} bytes`);
         }
       }
@@ -79,14 +162,25 @@ export function toDeviceService({
       db.write((tx) => {
         if (!store.insertTransaction(tx, transaction, clock.now())) return;
         expireTransactions(tx);
-        const remote: [UserId, Readonly<Record<string, JsonObject>>][] = [];
+        const remote = new Map<ServerName, (readonly [UserId, string, JsonObject])[]>();
         for (const [userId, byDevice] of Object.entries(messages)) {
           if (!isUserId(userId)) continue;
-          if (serverNameOf(userId) === serverName) deliver(tx, userId, byDevice, { sender, type });
-          else remote.push([userId, byDevice]);
+          const server = serverNameOf(userId);
+          if (server === serverName) {
+            deliver(tx, userId, byDevice, { sender, type });
+            continue;
+          }
+          const ofServer = remote.get(server) ?? [];
+          for (const [deviceId, content] of Object.entries(byDevice)) ofServer.push([userId, deviceId, content]);
+          remote.set(server, ofServer);
+          if (remote.size > MAX_SERVERS) throw tooLarge(`A request may write to ${MAX_SERVERS} servers at most`);
         }
-        if (remote.length > 0) remoteSender?.send(tx, { sender, type, messages: Object.fromEntries(remote) });
+        for (const [server, ofServer] of remote) sendTo(tx, server, ofServer, { sender, type });
       });
     },
   };
+}
+
+function bytesOf(content: JsonObject): number {
+  return Buffer.byteLength(JSON.stringify(content));
 }

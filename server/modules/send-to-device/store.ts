@@ -1,6 +1,13 @@
-import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
+import { LRUCache } from 'lru-cache';
+import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
 import type { Database, StreamPosition, WriteTx } from '../../storage/types.ts';
+import { atMost } from '../../util/lru.ts';
+
+/** Devices whose waiting messages are counted in memory. */
+const COUNTS_KEPT = 1_000;
+/** Old IDs removed in one write. */
+const EXPIRED_AT_ONCE = 5_000;
 
 /** A message waiting for one device. */
 export interface ToDeviceMessage {
@@ -39,6 +46,11 @@ export class ToDeviceStore {
   readonly #removeTransactionsOf;
   readonly #insertTransaction;
   readonly #removeTransactions;
+  readonly #count;
+  readonly #insertReceived;
+  readonly #removeReceived;
+  /** Messages waiting for a device, where they had to be counted. */
+  readonly #waiting = new LRUCache<string, number>(atMost(COUNTS_KEPT));
 
   constructor(db: Database) {
     this.#insert = db.prepareWrite(`
@@ -68,12 +80,35 @@ export class ToDeviceStore {
       INSERT INTO to_device_transactions (user_id, device_id, type, transaction_id, sent_ms) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO NOTHING`);
     this.#removeTransactions = db.prepareWrite('DELETE FROM to_device_transactions WHERE sent_ms < ?');
+    this.#count = db.prepareRead<{ waiting: number }>(
+      'SELECT count(*) AS waiting FROM to_device_messages WHERE user_id = ? AND device_id = ?',
+    );
+    this.#insertReceived = db.prepareWrite(`
+      INSERT INTO to_device_received (origin, message_id, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`);
+    this.#removeReceived = db.prepareWrite(`
+      DELETE FROM to_device_received WHERE (origin, message_id) IN (
+        SELECT origin, message_id FROM to_device_received WHERE received_ms < ? LIMIT ${EXPIRED_AT_ONCE})`);
   }
 
   insert(tx: WriteTx, userId: UserId, deviceId: DeviceId, message: ToDeviceMessage): void {
     const { sender, type, content } = message;
     this.#insert.run(tx, userId, deviceId, tx.nextPosition(), sender, type, JSON.stringify(content));
     tx.touch(`device:${userId}/${deviceId}`);
+    const key = keyOf(userId, deviceId);
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return;
+    this.#waiting.set(key, waiting + 1);
+    tx.onRollback(() => this.#waiting.delete(key));
+  }
+
+  /** How many messages wait for a device. Cheap for one that gets many. */
+  countWaiting(userId: UserId, deviceId: DeviceId): number {
+    const key = keyOf(userId, deviceId);
+    const known = this.#waiting.get(key);
+    if (known !== undefined) return known;
+    const waiting = this.#count.find(userId, deviceId)?.waiting ?? 0;
+    this.#waiting.set(key, waiting);
+    return waiting;
   }
 
   /** Those that wait and were sent up to `now`, in the order they were sent, at most `limit`. */
@@ -108,12 +143,14 @@ export class ToDeviceStore {
 
   removeUpTo(tx: WriteTx, userId: UserId, deviceId: DeviceId, position: StreamPosition): void {
     this.#removeUpTo.run(tx, userId, deviceId, position);
+    this.#countAnew(tx, userId, deviceId);
     // Later cuts stay: whoever comes back with such a token must not be taken to have all that had been sent by then.
     this.#removeCuts.run(tx, userId, deviceId, position);
   }
 
   removeDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): void {
     this.#removeMessages.run(tx, userId, deviceId);
+    this.#countAnew(tx, userId, deviceId);
     this.#removeAllCuts.run(tx, userId, deviceId);
     this.#removeTransactionsOf.run(tx, userId, deviceId);
   }
@@ -126,4 +163,24 @@ export class ToDeviceStore {
   removeTransactionsBefore(tx: WriteTx, time: number): void {
     this.#removeTransactions.run(tx, time);
   }
+
+  /** Remembers a message of another server (`now`: ms since the epoch); false if it was there already. */
+  insertReceived(tx: WriteTx, origin: ServerName, messageId: string, now: number): boolean {
+    return this.#insertReceived.run(tx, origin, messageId, now).changes === 1;
+  }
+
+  /** Forgets some of those that came before `time` (ms). */
+  removeReceivedBefore(tx: WriteTx, time: number): void {
+    this.#removeReceived.run(tx, time);
+  }
+
+  #countAnew(tx: WriteTx, userId: UserId, deviceId: DeviceId): void {
+    const key = keyOf(userId, deviceId);
+    this.#waiting.delete(key);
+    tx.onRollback(() => this.#waiting.delete(key));
+  }
+}
+
+function keyOf(userId: UserId, deviceId: DeviceId): string {
+  return `${userId}\0${deviceId}`;
 }

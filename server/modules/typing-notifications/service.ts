@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { forbidden } from '../../matrix/errors.ts';
-import type { RoomId, UserId } from '../../matrix/identifiers.ts';
+import { type RoomId, type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { atMost } from '../../util/lru.ts';
@@ -9,10 +9,12 @@ import { atMost } from '../../util/lru.ts';
 const LONGEST_TIMEOUT_MS = 120_000;
 /** What counts if the client names no timeout. */
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** How long a user of another server is believed to be typing, ms: their server says so again, or says that they stopped. */
+const REMOTE_TIMEOUT_MS = 60_000;
 /** Rooms remembered after everybody has stopped, so that each client hears of it once. */
 const REMEMBERED_ROOMS = 2_000;
 
-/** Tells other servers what local users do. Absent on a server that does not federate. */
+/** Is told what local users do, for other servers among others. */
 export interface TypingSender {
   send(roomId: RoomId, userId: UserId, typing: boolean): void;
 }
@@ -26,6 +28,7 @@ interface TypingRoom {
 export interface TypingNeeds {
   readonly db: Pick<Database, 'advance'>;
   readonly clock: Clock;
+  readonly serverName: ServerName;
   readonly rooms: { isJoined(roomId: RoomId, userId: UserId): boolean };
   readonly sender?: TypingSender;
 }
@@ -51,15 +54,18 @@ export class Typing {
       this.stop(roomId, userId);
       return;
     }
-    const key = `${roomId} ${userId}`;
-    this.#timers.get(key)?.cancel();
-    const wait = Math.min(Math.max(timeoutMs, 0), LONGEST_TIMEOUT_MS);
-    this.#timers.set(
-      key,
-      this.#needs.clock.after(wait, () => this.stop(roomId, userId)),
-    );
+    this.#stopAfter(Math.min(Math.max(timeoutMs, 0), LONGEST_TIMEOUT_MS), roomId, userId);
     this.#change(roomId, userId, true);
     this.#needs.sender?.send(roomId, userId, true);
+  }
+
+  /** A user of another server starts (again) or stops, as that server says. Nothing comes of it if they are not in the room. */
+  setRemote(roomId: RoomId, userId: UserId, typing: boolean): void {
+    if (!typing) this.stop(roomId, userId);
+    else if (this.#needs.rooms.isJoined(roomId, userId)) {
+      this.#stopAfter(REMOTE_TIMEOUT_MS, roomId, userId);
+      this.#change(roomId, userId, true);
+    }
   }
 
   /** They stopped, went silent for too long, or left the room. */
@@ -67,7 +73,8 @@ export class Typing {
     const key = `${roomId} ${userId}`;
     this.#timers.get(key)?.cancel();
     this.#timers.delete(key);
-    if (this.#change(roomId, userId, false)) this.#needs.sender?.send(roomId, userId, false);
+    const isLocal = serverNameOf(userId) === this.#needs.serverName;
+    if (this.#change(roomId, userId, false) && isLocal) this.#needs.sender?.send(roomId, userId, false);
   }
 
   /** Rooms whose list changed in (since, now], as far as that is remembered, with the list as it is; it may be empty. */
@@ -86,6 +93,15 @@ export class Typing {
   cancelTimers(): void {
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
+  }
+
+  #stopAfter(waitMs: number, roomId: RoomId, userId: UserId): void {
+    const key = `${roomId} ${userId}`;
+    this.#timers.get(key)?.cancel();
+    this.#timers.set(
+      key,
+      this.#needs.clock.after(waitMs, () => this.stop(roomId, userId)),
+    );
   }
 
   #change(roomId: RoomId, userId: UserId, typing: boolean): boolean {

@@ -8,7 +8,9 @@ import type { Database } from '../../../storage/types.ts';
 import type { CrossSigningKey, CrossSigningStore, KeySignature, Usage } from '../store/cross-signing.ts';
 import type { DeviceKeyStore } from '../store/device-keys.ts';
 import { mergeSignatures } from './device-keys.ts';
+import type { OwnChange } from '../store/own-changes.ts';
 import type { DeviceLists } from './device-lists.ts';
+import { withOwnSignatures } from './own-signatures.ts';
 
 const MASTER = 'master';
 const FIELDS: readonly (readonly [field: 'master_key' | 'self_signing_key' | 'user_signing_key', usage: Usage])[] = [
@@ -29,10 +31,21 @@ export interface CrossSigning {
   /** Whether the upload would add to, or replace, the keys of a user who has a master key: that wants proof of identity. */
   replaces(userId: UserId, upload: CrossSigningUpload): boolean;
   store(userId: UserId, upload: CrossSigningUpload): void;
-  /** Stores signatures of a user on keys; those that were refused, by user and key, with the error. */
-  addSignatures(signer: UserId, uploaded: Readonly<Record<string, JsonObject>>): Readonly<Record<string, JsonObject>>;
+  /**
+   * Stores signatures of a user on keys; those that were refused, by user and key, with the error. `masterKeys`: of users
+   * of other servers.
+   */
+  addSignatures(
+    signer: UserId,
+    uploaded: Readonly<Record<string, JsonObject>>,
+    masterKeys: JsonObject,
+  ): Readonly<Record<string, JsonObject>>;
   /** A user's key with the signatures `viewer` may see; the user-signing key is its owner's alone. */
   find(userId: UserId, usage: Usage, viewer: UserId | undefined): JsonObject | undefined;
+  /** A local user's key as other servers may see it. */
+  findForServers(userId: UserId, usage: 'master' | 'self_signing'): JsonObject | undefined;
+  /** The master key of another server's user with the signatures that `viewer` made of it. */
+  showRemoteMaster(userId: UserId, key: JsonObject, viewer: UserId): JsonObject;
 }
 
 function invalidSignature(message: string): MatrixError {
@@ -50,7 +63,8 @@ function checkSignable(key: JsonObject, field: string): void {
   if (problem !== undefined) throw badJson(`${field}: ${problem}`);
 }
 
-function readKey(userId: UserId, key: unknown, usage: Usage): CrossSigningKey {
+/** A cross-signing key with the one public key in it. @throws MatrixError M_BAD_JSON, M_INVALID_PARAM */
+export function readCrossSigningKey(userId: UserId, key: unknown, usage: Usage): CrossSigningKey {
   const field = `${usage}_key`;
   if (!isJsonObject(key)) throw invalidParam(`${field} must be an object`);
   checkSignable(key, field);
@@ -92,8 +106,9 @@ export function createCrossSigning(needs: {
     signer: UserId,
     userId: UserId,
     target: string,
+    masterKeys: JsonObject,
   ): { readonly keys: JsonObject; readonly signingKeys: readonly (readonly [id: string, publicKey: string])[] } {
-    const master = store.find(userId, MASTER);
+    const master = store.find(userId, MASTER) ?? findRemoteMaster(userId, masterKeys);
     if (userId !== signer) {
       // Of others one signs the master key, with one's user-signing key.
       const own = store.find(signer, 'user_signing');
@@ -116,10 +131,15 @@ export function createCrossSigning(needs: {
   }
 
   /** The signatures of `signer` on what was uploaded, each verified; throws if there is none or one is bad. */
-  function readSignatures(signer: UserId, userId: UserId, target: string, uploaded: unknown): KeySignature[] {
+  function readSignatures(
+    signer: UserId,
+    userId: UserId,
+    target: string,
+    { uploaded, masterKeys }: { readonly uploaded: unknown; readonly masterKeys: JsonObject },
+  ): KeySignature[] {
     if (!isJsonObject(uploaded)) throw invalidParam('A signed key must be an object');
     checkSignable(uploaded, target);
-    const { keys, signingKeys } = findSigned(signer, userId, target);
+    const { keys, signingKeys } = findSigned(signer, userId, target, masterKeys);
     if (contentOf(uploaded) !== contentOf(keys)) {
       throw invalidSignature('What was signed is not the key that was uploaded');
     }
@@ -135,12 +155,19 @@ export function createCrossSigning(needs: {
     });
   }
 
+  /** Which of one's own things were signed. */
+  function listChanges(userId: UserId, signatures: readonly KeySignature[]): OwnChange[] {
+    return [...new Set(signatures.map(({ target }) => target))].map((target) =>
+      isDeviceId(target) && store.find(userId, MASTER)?.publicKey !== target ? { device: target } : 'cross-signing',
+    );
+  }
+
   return {
     read: (userId, body) => {
       const upload = new Map<Usage, CrossSigningKey>();
       for (const [field, usage] of FIELDS) {
         const key = body[field];
-        if (key !== undefined && key !== null) upload.set(usage, readKey(userId, key, usage));
+        if (key !== undefined && key !== null) upload.set(usage, readCrossSigningKey(userId, key, usage));
       }
       const master = upload.get(MASTER) ?? store.find(userId, MASTER);
       if (master === undefined) throw missingParam('There is no master key');
@@ -166,11 +193,11 @@ export function createCrossSigning(needs: {
           store.put(tx, userId, usage, key);
         }
         // The user-signing key is shown to nobody else.
-        if (news.some(([usage]) => usage !== 'user_signing')) deviceLists.changed(tx, userId);
+        if (news.some(([usage]) => usage !== 'user_signing')) deviceLists.changed(tx, userId, ['cross-signing']);
         else deviceLists.changedFor(tx, userId, userId);
       });
     },
-    addSignatures: (signer, uploaded) => {
+    addSignatures: (signer, uploaded, masterKeys) => {
       const failures = new Map<string, JsonObject>();
       const good: KeySignature[] = [];
       for (const [userId, byTarget] of Object.entries(uploaded)) {
@@ -178,7 +205,7 @@ export function createCrossSigning(needs: {
         for (const [target, signed] of Object.entries(byTarget)) {
           try {
             if (!isUserId(userId)) throw invalidParam('This is no user ID');
-            good.push(...readSignatures(signer, userId, target, signed));
+            good.push(...readSignatures(signer, userId, target, { uploaded: signed, masterKeys }));
           } catch (error) {
             if (!(error instanceof MatrixError)) throw error;
             failed.push([target, { errcode: error.errcode, error: error.message }]);
@@ -189,11 +216,10 @@ export function createCrossSigning(needs: {
       if (good.length > 0) {
         db.write((tx) => {
           for (const signature of good) store.putSignature(tx, signature);
-          for (const userId of new Set(good.map((signature) => signature.userId))) {
-            // What one signs of others concerns nobody but oneself.
-            if (userId === signer) deviceLists.changed(tx, userId);
-            else deviceLists.changedFor(tx, userId, signer);
-          }
+          const own = good.filter(({ userId }) => userId === signer);
+          if (own.length > 0) deviceLists.changed(tx, signer, listChanges(signer, own));
+          // What one signs of others concerns nobody but oneself.
+          for (const { userId } of good) if (userId !== signer) deviceLists.changedFor(tx, userId, signer);
         });
       }
       return Object.fromEntries(failures);
@@ -205,7 +231,23 @@ export function createCrossSigning(needs: {
       const signers = viewer === undefined || viewer === userId ? [userId] : [userId, viewer];
       return { ...key.keys, ...mergeSignatures(store, key.keys, userId, key.publicKey, signers) };
     },
+    findForServers: (userId, usage) => {
+      const key = store.find(userId, usage);
+      if (key === undefined) return undefined;
+      const signed = { ...key.keys, ...mergeSignatures(store, key.keys, userId, key.publicKey, [userId]) };
+      return withOwnSignatures(signed, userId);
+    },
+    showRemoteMaster: (userId, key, viewer) => {
+      const { publicKey } = readCrossSigningKey(userId, key, MASTER);
+      return { ...key, ...mergeSignatures(store, key, userId, publicKey, [viewer]) };
+    },
   };
+}
+
+/** The master key of another server's user among those that were fetched. */
+function findRemoteMaster(userId: UserId, masterKeys: JsonObject): CrossSigningKey | undefined {
+  const key = Object.hasOwn(masterKeys, userId) ? masterKeys[userId] : undefined;
+  return key === undefined ? undefined : readCrossSigningKey(userId, key, MASTER);
 }
 
 function signingKeyOf(deviceId: DeviceId, keys: JsonObject): (readonly [string, string])[] {

@@ -1,13 +1,17 @@
 import { canonicalJson, checkCanonical } from '../../../matrix/canonical-json.ts';
-import { badJson, invalidParam, unknownError, unknownToken } from '../../../matrix/errors.ts';
+import { badJson, invalidParam, tooLarge, unknownError, unknownToken } from '../../../matrix/errors.ts';
 import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { CrossSigningStore } from '../store/cross-signing.ts';
 import type { DeviceKeyStore } from '../store/device-keys.ts';
 import { type KeyContent, type NamedKey, type OneTimeKeyStore, publicKeyOf } from '../store/one-time-keys.ts';
+import type { PublicDevice } from '../store/remote-lists.ts';
 import type { DeviceLists } from './device-lists.ts';
+import { withOwnSignatures } from './own-signatures.ts';
 
+/** The identity keys of one device. Usual ones have about 1 kB. */
+export const MAX_DEVICE_KEYS_BYTES = 64 * 1024;
 /** Of one device. Clients keep 50 to 100. */
 const MAX_ONE_TIME_KEYS = 5_000;
 /** Algorithms of one device's fallback keys. There is one that is in use. */
@@ -31,6 +35,8 @@ export interface DeviceKeys {
   listUnusedFallback(userId: UserId, deviceId: DeviceId): readonly string[];
   /** The keys of a local user's devices as `viewer` may see them; of all devices if none are named. */
   query(userId: UserId, deviceIds: readonly string[], viewer: UserId | undefined): JsonObject;
+  /** The same as other servers may see them. */
+  listForServers(userId: UserId, deviceIds?: readonly string[]): PublicDevice[];
   /** Takes a key of a local user's device; the fallback key where there is no other. */
   claim(tx: WriteTx, userId: UserId, deviceId: DeviceId, algorithm: string): NamedKey | undefined;
   deviceRemoved(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
@@ -46,10 +52,12 @@ export interface DeviceKeysNeeds {
   readonly oneTimeKeys: OneTimeKeyStore;
   readonly crossSigning: CrossSigningStore;
   readonly deviceLists: DeviceLists;
+  /** Whether other servers are told the names of devices. */
+  readonly namesForServers: boolean;
 }
 
-// Spec: "Key algorithms", KeyObject.
-function isKeyContent(key: JsonValue): key is KeyContent {
+/** Whether this is a one-time or fallback key (spec: "Key algorithms", KeyObject). */
+export function isKeyContent(key: JsonValue): key is KeyContent {
   return (
     typeof key === 'string' || (isJsonObject(key) && typeof key['key'] === 'string' && isJsonObject(key['signatures']))
   );
@@ -77,6 +85,10 @@ function checkDeviceKeys(deviceKeys: JsonObject, userId: UserId, deviceId: Devic
   }
   const problem = checkCanonical(deviceKeys);
   if (problem !== undefined) throw badJson(`device_keys: ${problem}`);
+  // Other servers would not take more.
+  if (JSON.stringify(deviceKeys).length > MAX_DEVICE_KEYS_BYTES) {
+    throw tooLarge(`device_keys: at most ${MAX_DEVICE_KEYS_BYTES} bytes`);
+  }
 }
 
 export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
@@ -93,7 +105,7 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
       const isNewIdentity = canonicalJson(old['keys'] ?? null) !== canonicalJson(deviceKeys['keys'] ?? null);
       if (isNewIdentity) oneTimeKeys.removeKeys(tx, userId, deviceId);
     }
-    deviceLists.changed(tx, userId);
+    deviceLists.changed(tx, userId, [{ device: deviceId }]);
   }
 
   function putOneTimeKeys(tx: WriteTx, userId: UserId, deviceId: DeviceId, uploaded: readonly NamedKey[]): void {
@@ -171,6 +183,17 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
           .map(([deviceId, deviceKeys]) => [deviceId, withSignatures(userId, deviceId, deviceKeys, viewer)]),
       );
     },
+    listForServers: (userId, deviceIds = []) => {
+      const wanted = new Set(deviceIds);
+      return keys
+        .list(userId)
+        .filter(([deviceId]) => wanted.size === 0 || wanted.has(deviceId))
+        .map(([deviceId, deviceKeys]) => {
+          const signed = { ...deviceKeys, ...mergeSignatures(crossSigning, deviceKeys, userId, deviceId, [userId]) };
+          const displayName = needs.namesForServers ? devices.findDisplayName(userId, deviceId) : undefined;
+          return { deviceId, keys: withOwnSignatures(signed, userId), displayName };
+        });
+    },
     claim: (tx, userId, deviceId, algorithm) => {
       const key = oneTimeKeys.claim(tx, userId, deviceId, algorithm);
       if (key !== undefined) {
@@ -189,7 +212,7 @@ export function createDeviceKeys(needs: DeviceKeysNeeds): DeviceKeys {
       oneTimeKeys.removeDevice(tx, userId, deviceId);
       keys.remove(tx, userId, deviceId);
       crossSigning.removeSignaturesAround(tx, userId, deviceId);
-      deviceLists.changed(tx, userId);
+      deviceLists.changed(tx, userId, [{ device: deviceId }]);
     },
   };
 }

@@ -2,10 +2,7 @@ import { route, type Route } from '../../../http/route.ts';
 import { text, userId } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
 import { forbidden } from '../../../matrix/errors.ts';
-import type { Presence } from '../service/presence.ts';
-
-/** Everybody in all the user's rooms is sent it, so it cannot be a novel. Bytes; the spec leaves it to servers. */
-const MAX_STATUS_BYTES = 4096;
+import { MAX_STATUS_BYTES, type Presence } from '../service/presence.ts';
 
 export function presenceRoutes(presence: Presence): Route[] {
   const path = '/_matrix/client/v3/presence/:userId/status';

@@ -1,7 +1,7 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Requester } from '../../../http/route.ts';
 import { forbidden } from '../../../matrix/errors.ts';
-import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
+import { type RoomId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { MembershipReader } from '../../../rooms/types.ts';
 import { type Database, STREAM_START, type StreamPosition, type WriteTx } from '../../../storage/types.ts';
@@ -11,6 +11,8 @@ import type { PresenceState, PresenceStore } from '../store.ts';
 import { MAX_SHOWN, PresenceBoard, type ShownPresence } from './board.ts';
 import { type PresenceTimes, UserDevices } from './devices.ts';
 
+/** Everybody in all the user's rooms is sent it, so it cannot be a novel. Bytes; the spec leaves it to servers. */
+export const MAX_STATUS_BYTES = 4096;
 /** How long changes wait to be written down together, ms. */
 const WRITE_DELAY_MS = 5_000;
 
@@ -23,7 +25,7 @@ export interface PresenceSettings extends PresenceTimes {
   readonly excludedRooms: ReadonlySet<RoomId>;
 }
 
-/** Passes the presence of local users on to other servers. */
+/** Is told what others are shown of local users. */
 export interface PresenceSender {
   send(userId: UserId, presence: ShownPresence): void;
 }
@@ -32,6 +34,7 @@ export interface PresenceNeeds {
   readonly db: Database;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly serverName: ServerName;
   readonly settings: PresenceSettings;
   readonly rooms: Pick<MembershipReader, 'shareRoom' | 'listMutualRooms' | 'listRoomsOf' | 'isJoined' | 'listMembers'>;
   readonly profiles: {
@@ -82,6 +85,7 @@ export class Presence {
     if (settings.mode === 'off') return;
     for (const { userId, presence } of store.listLatest(MAX_SHOWN).toReversed()) {
       this.#board.show(userId, { ...presence, currentlyActive: false });
+      if (!this.#isLocal(userId)) continue;
       if (presence.state === 'offline' || settings.mode !== 'on') continue;
       const present = this.#enter(userId, presence.lastActiveTs);
       present.devices.declare('', presence.state, clock.now(), { isActivity: false });
@@ -94,6 +98,30 @@ export class Presence {
     for (const { timer } of this.#present.values()) timer?.cancel();
     this.#writeTimer?.cancel();
     this.#tryWriteDown();
+  }
+
+  /** Users of other servers who were shown to be there. */
+  listRemotePresent(): UserId[] {
+    const present: UserId[] = [];
+    for (const [userId, { state }] of this.#board.listSince(STREAM_START, this.#needs.db.position())) {
+      if (state !== 'offline' && !this.#isLocal(userId)) present.push(userId);
+    }
+    return present;
+  }
+
+  /** What is known of a user of another server. */
+  putRemote(userId: UserId, presence: Omit<ShownPresence, 'position'>): void {
+    const shown = this.#board.find(userId) ?? this.find(userId) ?? NEVER_SEEN;
+    const { state, statusMsg, currentlyActive } = shown;
+    // That they did something is news only while nobody thinks that they are at it.
+    const isNews =
+      presence.state !== state || presence.statusMsg !== statusMsg || presence.currentlyActive !== currentlyActive;
+    if (isNews || !presence.currentlyActive) this.#tell(userId, { ...shown, ...presence });
+  }
+
+  /** What others are told of a user. */
+  describe(userId: UserId): JsonObject {
+    return this.#describe(this.find(userId) ?? NEVER_SEEN);
   }
 
   /** Whether the viewer may see somebody's presence. */
@@ -279,11 +307,15 @@ export class Presence {
     }
     const told = { ...presence, position: db.advance(keys) };
     this.#board.show(userId, told);
-    sender?.send(userId, told);
+    if (this.#isLocal(userId)) sender?.send(userId, told);
     this.#unwritten.add(userId);
     // Whoever came must be known to have been there, or after a crash nobody would be told that they went.
     if (before === 'offline' && presence.state !== 'offline') this.#tryWriteDown();
     else this.#writeTimer ??= this.#needs.clock.after(WRITE_DELAY_MS, () => this.#tryWriteDown());
+  }
+
+  #isLocal(userId: UserId): boolean {
+    return serverNameOf(userId) === this.#needs.serverName;
   }
 
   #tryWriteDown(): void {

@@ -1,12 +1,12 @@
-import type { TSchema } from 'typebox';
+import type { Static, TSchema } from 'typebox';
 import { route, type RequesterOf, type Route } from '../../../http/route.ts';
 import { limit, nonEmptyText, roomId, serverName } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
-import { invalidParam, missingToken } from '../../../matrix/errors.ts';
+import { forbidden, invalidParam, missingToken } from '../../../matrix/errors.ts';
 import type { ServerName } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { DirectorySettings } from '../service/needs.ts';
-import type { PublicRooms } from '../service/public-rooms.ts';
+import type { PublicRooms, PublicRoomsQuery } from '../service/public-rooms.ts';
 import type { Publication } from '../service/publication.ts';
 import type { Scope } from '../store/summaries.ts';
 
@@ -27,10 +27,13 @@ const search = Type.Object({
   third_party_instance_id: optional(Type.String()),
 });
 
+/** Server-server API, "Published Room Directory". */
+const federationPath = '/_matrix/federation/v1/publicRooms';
+
 export interface PublishedRoomParts {
   readonly publication: Publication;
   readonly publicRooms: PublicRooms;
-  readonly settings: Pick<DirectorySettings, 'serverName' | 'publicRoomsWithoutAuth'>;
+  readonly settings: Pick<DirectorySettings, 'serverName' | 'publicRoomsWithoutAuth' | 'publicRoomsOverFederation'>;
 }
 
 /** Spec: "Published room directory"; application-service API, "Published room directory". */
@@ -44,6 +47,12 @@ export function publishedRoomRoutes({ publication, publicRooms, settings }: Publ
       throw missingToken('The room directory is shown to users of this server only');
     }
     return other;
+  }
+
+  function requireOpenToServers(): void {
+    if (!settings.publicRoomsOverFederation) {
+      throw forbidden('This server does not show its list of published rooms to other servers');
+    }
   }
 
   const networkParams = Type.Object({ networkId: nonEmptyText(255), roomId });
@@ -117,16 +126,45 @@ export function publishedRoomRoutes({ publication, publicRooms, settings }: Publ
       handle: ({ requester, query: { server }, body }) => {
         const other = otherServer(requester, server);
         if (other !== undefined) return publicRooms.listRemote(other, body as JsonObject);
-        return publicRooms.list({
-          limit: body.limit ?? undefined,
-          since: body.since ?? undefined,
-          searchTerm: body.filter?.generic_search_term ?? undefined,
-          roomTypes: body.filter?.room_types ?? undefined,
-          scope: scopeOf(body.include_all_networks ?? false, body.third_party_instance_id ?? undefined),
-        });
+        return publicRooms.list(toQuery(body));
+      },
+    }),
+    route({
+      method: 'GET',
+      path: federationPath,
+      auth: 'server',
+      query: Type.Object({
+        limit: Type.Optional(limit),
+        since: Type.Optional(Type.String()),
+        include_all_networks: Type.Optional(Type.Boolean()),
+        third_party_instance_id: Type.Optional(Type.String()),
+      }),
+      handle: ({ query: asked }) => {
+        requireOpenToServers();
+        return publicRooms.list({ ...toQuery(asked), federatingOnly: true });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: federationPath,
+      auth: 'server',
+      body: search,
+      handle: ({ body }) => {
+        requireOpenToServers();
+        return publicRooms.list({ ...toQuery(body), federatingOnly: true });
       },
     }),
   ];
+}
+
+function toQuery(asked: Static<typeof search>): PublicRoomsQuery {
+  return {
+    limit: asked.limit ?? undefined,
+    since: asked.since ?? undefined,
+    searchTerm: asked.filter?.generic_search_term ?? undefined,
+    roomTypes: asked.filter?.room_types ?? undefined,
+    scope: scopeOf(asked.include_all_networks ?? false, asked.third_party_instance_id ?? undefined),
+  };
 }
 
 function scopeOf(includeAllNetworks: boolean, instanceId: string | undefined): Scope {

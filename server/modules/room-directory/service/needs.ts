@@ -42,6 +42,7 @@ export interface DirectorySettings {
   readonly publicationRules: readonly DirectoryRule[];
   readonly requireMembershipForAliases: boolean;
   readonly publicRoomsWithoutAuth: boolean;
+  readonly publicRoomsOverFederation: boolean;
 }
 
 export interface DirectoryNeeds {
@@ -52,7 +53,7 @@ export interface DirectoryNeeds {
   readonly state: Pick<StateReader, 'findCurrent'>;
   readonly members: Pick<MembershipReader, 'isJoined' | 'countMembers' | 'listServers'>;
   readonly sender: Pick<EventSender, 'send'>;
-  readonly remote?: RemoteDirectories;
+  readonly remote?: RemoteDirectories | undefined;
   readonly reservations?: AliasReservations;
 }
 

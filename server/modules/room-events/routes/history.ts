@@ -32,9 +32,9 @@ export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[]
         limit: Type.Optional(limit),
         filter: Type.Optional(Type.String()),
       }),
-      handle: ({ requester, params, query }) => {
+      handle: async ({ requester, params, query, signal }) => {
         const filter = query.filter === undefined ? NO_FILTER : history.readFilter(query.filter);
-        const { events, start, end } = history.page({
+        const request = {
           requester,
           roomId: params.roomId,
           from: query.from === undefined ? undefined : tokens.parsePlace(query.from, 'from'),
@@ -42,7 +42,8 @@ export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[]
           direction: query.dir,
           limit: Math.min(query.limit ?? DEFAULT_LIMIT, mostEvents),
           filter,
-        });
+        };
+        const { events, start, end } = await history.page(request, signal);
         const page: Record<string, JsonValue> = {
           start: query.from ?? formatTimelineToken(start),
           chunk: formatter.format(events, requester, { bundle: true }),
@@ -58,8 +59,8 @@ export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[]
       auth: 'user',
       guests: true,
       params: Type.Object({ roomId, eventId }),
-      handle: ({ requester, params }) => {
-        const event = history.findEvent(requester, params.roomId, params.eventId);
+      handle: async ({ requester, params, signal }) => {
+        const event = await history.findEvent(requester, params.roomId, params.eventId, signal);
         if (event === undefined) throw notFound('There is no such event that you may read');
         return formatter.formatOne(event, requester, { bundle: true });
       },
@@ -74,8 +75,8 @@ export function historyRoutes(needs: RoomEventsNeeds, history: History): Route[]
       auth: 'user',
       params: Type.Object({ roomId }),
       query: Type.Object({ ts: Type.Integer(), dir: direction }),
-      handle: ({ requester, params, query }) => {
-        const event = history.getNearest(requester, params.roomId, query.ts, query.dir);
+      handle: async ({ requester, params, query, signal }) => {
+        const event = await history.getNearest(requester, params.roomId, query.ts, query.dir, signal);
         return { event_id: event.eventId, origin_server_ts: event.originServerTs };
       },
     }),

@@ -6,7 +6,7 @@ import { STREAM_START } from '../../../storage/types.ts';
 import { parseFilterText, parseRoomEventFilter, type RoomEventFilter } from '../../../sync/filter.ts';
 import { eventMatcher, filterRelated } from '../../../sync/filter-match.ts';
 import { checkAccess, type RoomAccess } from './access.ts';
-import type { RoomEventsNeeds } from './needs.ts';
+import type { PastElsewhere, RoomEventsNeeds } from './needs.ts';
 
 export interface HistoryRequest {
   readonly requester: Requester;
@@ -27,32 +27,55 @@ export interface HistoryPage {
   readonly end: TimelineToken | undefined;
 }
 
-/** The history of rooms as one user may read it. */
+/** A page of what is held. */
+interface HeldPage extends HistoryPage {
+  /** What has been looked at: from where; and to where, or everything that way, or nothing at all. */
+  readonly from: TimelineToken;
+  readonly lookedTo: TimelineToken | 'all' | 'nothing';
+}
+
+/**
+ * The history of rooms as one user may read it. What this server does not hold, it asks other servers of the room for,
+ * unless `signal` says that nobody waits for it any more.
+ */
 export interface History {
   /**
    * A page of what the viewer may see and the filter lets through, without what users they ignore have sent (state
    * excepted). It may be shorter than `limit` and still have an end.
    * @throws MatrixError M_FORBIDDEN
    */
-  page(request: HistoryRequest): HistoryPage;
+  page(request: HistoryRequest, signal?: AbortSignal): Promise<HistoryPage>;
   /** The event, if it is one of the room that the viewer may read. */
-  findEvent(requester: Requester, roomId: RoomId, eventId: EventId): PersistedEvent | undefined;
+  findEvent(
+    requester: Requester,
+    roomId: RoomId,
+    eventId: EventId,
+    signal?: AbortSignal,
+  ): Promise<PersistedEvent | undefined>;
   /**
    * The event the viewer may read that is nearest to a time (ms), in one direction.
    * @throws MatrixError M_FORBIDDEN, M_NOT_FOUND if there is none
    */
-  getNearest(requester: Requester, roomId: RoomId, ts: number, direction: 'b' | 'f'): PersistedEvent;
+  getNearest(
+    requester: Requester,
+    roomId: RoomId,
+    ts: number,
+    direction: 'b' | 'f',
+    signal?: AbortSignal,
+  ): Promise<PersistedEvent>;
   /** Reads the `filter` of a query. @throws MatrixError M_NOT_JSON, M_BAD_JSON */
   readFilter(text: string): RoomEventFilter;
 }
 
 /** How often more is loaded to make up for events the viewer may not see. */
 const MOST_ROUNDS = 5;
+/** How often other servers are asked for one page. */
+const MOST_FETCHES = 2;
 const NEAREST_LIMIT = 100;
 const NO_FILTER: RoomEventFilter = {};
 
 export function roomHistory(needs: RoomEventsNeeds): History {
-  const { events, timeline, visibility, relations, ignoredUsers } = needs;
+  const { events, timeline, visibility, relations, ignoredUsers, elsewhere } = needs;
 
   const isHeard = (viewer: UserId): ((event: PersistedEvent) => boolean) => {
     const ignored = ignoredUsers(viewer);
@@ -62,14 +85,22 @@ export function roomHistory(needs: RoomEventsNeeds): History {
   const placeBehind = (event: PersistedEvent, direction: 'b' | 'f'): TimelineToken =>
     timeline.tokenAt(event, direction === 'b' ? 'before' : 'after');
 
-  const page: History['page'] = (request) => {
+  const pageOfHeld = (request: HistoryRequest): HeldPage => {
     const { requester, roomId, direction, limit, filter } = request;
     const access = checkAccess(needs, requester.userId, roomId);
     const { from, to } = withinStay(needs, access, request);
     const start = request.from ?? from ?? startOf(needs, roomId, direction);
     const matcher = eventMatcher(filter);
-    if (matcher.none || !matcher.allowsRoom(roomId)) return { events: [], start, end: undefined };
-    if (limit === 0) return { events: [], start, end: start };
+    const nothing: HeldPage = { events: [], start, end: undefined, from: start, lookedTo: 'nothing' };
+    if (matcher.none || !matcher.allowsRoom(roomId)) return nothing;
+    if (limit === 0) return { ...nothing, end: start };
+    const pageTo = (end: TimelineToken | undefined, lookedTo: TimelineToken | 'all' | undefined = end): HeldPage => ({
+      events: found,
+      start,
+      end,
+      from: from ?? start,
+      lookedTo: lookedTo ?? 'all',
+    });
 
     const heard = isHeard(requester.userId);
     const accept = (event: PersistedEvent): boolean => matcher.matches(event) && heard(event);
@@ -81,37 +112,63 @@ export function roomHistory(needs: RoomEventsNeeds): History {
       found.push(...visible.slice(0, limit - found.length));
       const last = found.at(-1);
       if (last !== undefined && found.length === limit) {
-        return { events: found, start, end: placeBehind(last, direction) };
+        return pageTo(placeBehind(last, direction));
       }
       if (loaded.end === undefined) {
         // Only an empty page is the last one: going forward there may be more by the time the client asks again.
         const lastLoaded = last === undefined ? undefined : (loaded.events.at(-1) ?? last);
-        return { events: found, start, end: lastLoaded && placeBehind(lastLoaded, direction) };
+        return pageTo(lastLoaded && placeBehind(lastLoaded, direction), 'all');
       }
       place = loaded.end;
       // A short page has an end where so many events were looked at that it is time to let others have their turn.
-      if (round === MOST_ROUNDS || loaded.events.length < limit) return { events: found, start, end: place };
+      if (round === MOST_ROUNDS || loaded.events.length < limit) return pageTo(place);
     }
   };
+
+  const page: History['page'] = async (request, signal) => {
+    let held = pageOfHeld(request);
+    if (elsewhere === undefined) return held;
+    const { roomId, limit } = request;
+    for (let fetches = 0; fetches < MOST_FETCHES; fetches += 1) {
+      const gap = findGap(needs, elsewhere, request, held);
+      if (gap === undefined) return held;
+      if (!(await elsewhere.backfill(roomId, { depth: gap }, limit, signal))) break;
+      held = pageOfHeld(request);
+    }
+    if (request.direction === 'f' || held.end !== undefined) return held;
+    // There is more, but not here, or not yet. A client that asks again once gets a token that differs; a second time it
+    // gets the same, which tells it that for now this is the end.
+    const gap = findGap(needs, elsewhere, request, held);
+    return gap === undefined ? held : { ...held, end: { order: 'topological', depth: gap, position: STREAM_START } };
+  };
+
+  const show = (requester: Requester, event: PersistedEvent): PersistedEvent | undefined =>
+    visibility.filterVisible(requester.userId, [event])[0];
 
   return {
     page,
 
-    findEvent: (requester, roomId, eventId) => {
-      const event = events.findEvent(eventId);
+    findEvent: async (requester, roomId, eventId, signal) => {
+      let event = events.findEvent(eventId);
+      const isLacking = event === undefined || (event.roomId === roomId && event.outlier);
+      if (isLacking && visibility.accessOf(requester.userId, roomId)?.kind === 'joined') {
+        event = await elsewhere?.fetchEvent(roomId, eventId, signal);
+      }
       if (event === undefined || event.roomId !== roomId || event.outlier || !isHeard(requester.userId)(event)) {
         return undefined;
       }
-      return visibility.filterVisible(requester.userId, [event])[0];
+      return show(requester, event);
     },
 
-    getNearest: (requester, roomId, ts, direction) => {
+    getNearest: async (requester, roomId, ts, direction, signal) => {
       checkAccess(needs, requester.userId, roomId);
-      const nearest = timeline.findNearest(roomId, ts, direction);
+      const held = timeline.findNearest(roomId, ts, direction);
+      const nearest = (await fetchNearer(needs, { roomId, ts, direction, held }, signal)) ?? held;
       if (nearest !== undefined) {
         // Should the viewer not be allowed to see it, then the next one that way will have to do.
         const from = timeline.tokenAt(nearest, direction === 'f' ? 'before' : 'after');
-        const [seen] = page({ requester, roomId, from, direction, limit: NEAREST_LIMIT, filter: NO_FILTER }).events;
+        const next = pageOfHeld({ requester, roomId, from, direction, limit: NEAREST_LIMIT, filter: NO_FILTER });
+        const [seen] = next.events;
         if (seen !== undefined) return seen;
       }
       throw notFound(`There is no event ${direction === 'f' ? 'at or after' : 'at or before'} that time`);
@@ -138,6 +195,48 @@ function withinStay(
     return isEarlier ? token : { order: 'stream', position: leftAt };
   };
   return direction === 'b' ? { from: drawIn(from), to } : { from, to: drawIn(to) };
+}
+
+/**
+ * Where events are lacking within a page, or behind it if it is the last one: the depth of the event that follows them.
+ * A gap just at the end of a page is for the next one.
+ */
+function findGap(
+  { timeline }: RoomEventsNeeds,
+  elsewhere: PastElsewhere,
+  { roomId, to, direction }: HistoryRequest,
+  { from, lookedTo }: HeldPage,
+): number | undefined {
+  if (lookedTo === 'nothing') return undefined;
+  const depthAt = (token: TimelineToken): number => {
+    if (token.order === 'topological') return token.depth;
+    const [next] = timeline.page({ roomId, from: token, direction, limit: 1 }).events;
+    return next?.depth ?? (direction === 'b' ? Number.MAX_SAFE_INTEGER : 0);
+  };
+  const openEnd = direction === 'b' ? -1 : Number.MAX_SAFE_INTEGER;
+  const last = lookedTo === 'all' ? to : lookedTo;
+  const begin = depthAt(from);
+  const stop = last === undefined ? openEnd : depthAt(last);
+  const [low, high] = direction === 'b' ? [stop, begin] : [begin, stop];
+  const gap = elsewhere.findGapBefore(roomId, high);
+  return gap !== undefined && gap > low ? gap : undefined;
+}
+
+/** The event that is nearer to a time than the one that is held, if events are lacking between them. */
+async function fetchNearer(
+  { timeline, elsewhere }: RoomEventsNeeds,
+  search: { roomId: RoomId; ts: number; direction: 'b' | 'f'; held: PersistedEvent | undefined },
+  signal: AbortSignal | undefined,
+): Promise<PersistedEvent | undefined> {
+  const { roomId, ts, direction, held } = search;
+  if (elsewhere === undefined || held?.originServerTs === ts) return undefined;
+  const before = direction === 'b' ? held : timeline.findNearest(roomId, ts, 'b');
+  const after = direction === 'f' ? held : timeline.findNearest(roomId, ts, 'f');
+  const gap = elsewhere.findGapBefore(roomId, after?.depth ?? Number.MAX_SAFE_INTEGER);
+  if (gap === undefined || gap <= (before?.depth ?? -1)) return undefined;
+  const isNearer = (originServerTs: number): boolean =>
+    held === undefined || Math.abs(originServerTs - ts) < Math.abs(held.originServerTs - ts);
+  return elsewhere.fetchNearest(roomId, ts, direction, isNearer, signal);
 }
 
 function startOf({ timeline }: RoomEventsNeeds, roomId: RoomId, direction: 'b' | 'f'): TimelineToken {

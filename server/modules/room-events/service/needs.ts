@@ -1,6 +1,6 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Requester } from '../../../http/route.ts';
-import type { RoomId, ServerName, UserId } from '../../../matrix/identifiers.ts';
+import type { EventId, RoomId, ServerName, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type {
   EventDraft,
@@ -48,6 +48,27 @@ export interface RelationRules {
   checkStored(event: PersistedEvent): void;
 }
 
+/**
+ * The past of rooms as other servers have it. Each of these waits for some seconds at most; what comes later is there
+ * when it is asked for again.
+ */
+export interface PastElsewhere {
+  /** The depth of the nearest event, at this depth or before it, whose predecessor is not held. */
+  findGapBefore(roomId: RoomId, depth: number): number | undefined;
+  /** Fetches what lies before events at or behind a depth. Resolves to whether anything came. */
+  backfill(roomId: RoomId, before: { readonly depth: number }, limit: number, signal?: AbortSignal): Promise<boolean>;
+  /** Fetches one event that is not held. */
+  fetchEvent(roomId: RoomId, eventId: EventId, signal?: AbortSignal): Promise<PersistedEvent | undefined>;
+  /** Fetches the event nearest to a time (ms) that others know of, if `isNearer` says that it is worth having. */
+  fetchNearest(
+    roomId: RoomId,
+    ts: number,
+    direction: 'b' | 'f',
+    isNearer: (originServerTs: number) => boolean,
+    signal?: AbortSignal,
+  ): Promise<PersistedEvent | undefined>;
+}
+
 /** Settings of the room events. */
 export interface RoomEventsSettings {
   /** The most events on a page, whatever a client asks for; undefined for the built-in limit. */
@@ -74,6 +95,8 @@ export interface RoomEventsNeeds {
     /** rc_admin_redaction, for redacting what others have sent; `message` counts if there is none. */
     readonly adminRedaction: RateLimit | undefined;
   };
+  /** Without it, what is not held is not there. */
+  readonly elsewhere?: PastElsewhere | undefined;
   /** Rooms in which suspended users may still write to those who run the server. None, unless told. */
   readonly isServerNoticesRoom?: (userId: UserId, roomId: RoomId) => boolean;
   /** Whether a user belongs to an application service, which may then look at the members of the user's rooms. */

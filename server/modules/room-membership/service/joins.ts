@@ -219,7 +219,7 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
 }
 
 /** The keys of an m.room.third_party_invite that say where their validity can be asked for, each with that URL. */
-function validityUrls(content: JsonObject): (readonly [key: string, url: string])[] {
+export function validityUrls(content: JsonObject): (readonly [key: string, url: string])[] {
   const listed = Array.isArray(content['public_keys']) ? content['public_keys'] : [];
   return [content, ...listed].flatMap((entry): (readonly [string, string])[] => {
     if (!isJsonObject(entry)) return [];

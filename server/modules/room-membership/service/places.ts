@@ -79,7 +79,7 @@ export function requireUser(by: Actor): void {
 }
 
 /** Takes one from each bucket, or none and throws M_LIMIT_EXCEEDED. */
-export function takeAll(by: Actor, buckets: readonly (readonly [RateLimit, key: string])[]): void {
+export function takeAll(by: Pick<Actor, 'rateLimited'>, buckets: readonly (readonly [RateLimit, key: string])[]): void {
   if (!by.rateLimited) return;
   const wait = Math.max(0, ...buckets.map(([limit, key]) => limit.peek(key)));
   if (wait > 0) throw limitExceeded(wait);

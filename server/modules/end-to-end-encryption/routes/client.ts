@@ -1,17 +1,18 @@
-import type { Requester, Route } from '../../http/route.ts';
-import { route } from '../../http/route.ts';
-import { durationMs, jsonObject, mapByUser, mapOf } from '../../http/schemas.ts';
-import { Type } from '../../http/type.ts';
-import { unknownError } from '../../matrix/errors.ts';
-import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
-import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
-import type { Database, StreamPosition } from '../../storage/types.ts';
-import type { SyncTokens } from '../../sync/token.ts';
-import type { SyncWindow } from '../../sync/types.ts';
-import type { CrossSigning, CrossSigningUpload } from './service/cross-signing.ts';
-import { type DeviceKeys, splitByServer } from './service/device-keys.ts';
-import { changedUsers } from './sync.ts';
-import type { DeviceListStore } from './store/device-lists.ts';
+import type { Requester, Route } from '../../../http/route.ts';
+import { route } from '../../../http/route.ts';
+import { durationMs, jsonObject, mapByUser, mapOf } from '../../../http/schemas.ts';
+import { Type } from '../../../http/type.ts';
+import { unknownError } from '../../../matrix/errors.ts';
+import { type DeviceId, isUserId, type ServerName, type UserId } from '../../../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
+import type { Database, StreamPosition } from '../../../storage/types.ts';
+import type { SyncTokens } from '../../../sync/token.ts';
+import type { SyncWindow } from '../../../sync/types.ts';
+import type { CrossSigning, CrossSigningUpload } from '../service/cross-signing.ts';
+import { type DeviceKeys, splitByServer } from '../service/device-keys.ts';
+import type { RemoteKeys } from '../service/remote-keys.ts';
+import { changedUsers } from '../sync.ts';
+import type { DeviceListStore } from '../store/device-lists.ts';
 
 /** Keys of every device in a large room are asked for at once, and a client may upload a hundred one-time keys. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -34,23 +35,6 @@ export interface InteractiveAuth {
   ): Promise<object>;
 }
 
-/** Keys of users of other servers, with the servers that did not answer. */
-export interface RemoteKeys {
-  query(
-    wanted: ReadonlyMap<ServerName, readonly (readonly [UserId, readonly string[]])[]>,
-    timeoutMs: number,
-  ): Promise<{
-    readonly deviceKeys: JsonObject;
-    readonly masterKeys: JsonObject;
-    readonly selfSigningKeys: JsonObject;
-    readonly failures: JsonObject;
-  }>;
-  claim(
-    wanted: ReadonlyMap<ServerName, readonly (readonly [UserId, Readonly<Record<string, string>>])[]>,
-    timeoutMs: number,
-  ): Promise<{ readonly oneTimeKeys: JsonObject; readonly failures: JsonObject }>;
-}
-
 export interface KeyRoutesNeeds {
   readonly db: Database;
   readonly serverName: ServerName;
@@ -59,7 +43,6 @@ export interface KeyRoutesNeeds {
   /** What a viewer's sync from `since` on would be about. */
   readonly windowSince: (requester: Requester, since: StreamPosition) => SyncWindow;
   readonly rooms: { shareRoom(a: UserId, b: UserId): boolean };
-  readonly remote?: RemoteKeys | undefined;
 }
 
 function deviceOf({ deviceId }: Requester): DeviceId {
@@ -81,10 +64,26 @@ const deviceKeysSchema = Type.Object({
   signatures: mapOf(mapOf(Type.String())),
 });
 
+/** What clients ask about keys (spec: client-server API, "End-to-End Encryption"). */
 export function keyRoutes(
-  needs: KeyRoutesNeeds & { deviceKeys: DeviceKeys; crossSigning: CrossSigning; deviceLists: DeviceListStore },
+  needs: KeyRoutesNeeds & {
+    readonly deviceKeys: DeviceKeys;
+    readonly crossSigning: CrossSigning;
+    readonly deviceLists: DeviceListStore;
+    /** Undefined where this server has no dealings with others. */
+    readonly remote: RemoteKeys | undefined;
+  },
 ): Route[] {
   const { db, serverName, interactiveAuth, tokens, windowSince, rooms, remote, deviceKeys, crossSigning } = needs;
+
+  function showMasters(keys: JsonObject, viewer: UserId): JsonObject {
+    return Object.fromEntries(
+      Object.entries(keys).map(([userId, key]) => {
+        const isShown = isUserId(userId) && isJsonObject(key);
+        return [userId, isShown ? crossSigning.showRemoteMaster(userId, key, viewer) : key];
+      }),
+    );
+  }
 
   return [
     route({
@@ -131,7 +130,7 @@ export function keyRoutes(
         return {
           device_keys: { ...elsewhere?.deviceKeys, ...Object.fromEntries(own) },
           failures: elsewhere?.failures ?? unreachable(others.keys()),
-          master_keys: { ...elsewhere?.masterKeys, ...keysOf('master') },
+          master_keys: { ...showMasters(elsewhere?.masterKeys ?? {}, viewer), ...keysOf('master') },
           self_signing_keys: { ...elsewhere?.selfSigningKeys, ...keysOf('self_signing') },
           user_signing_keys: keysOf('user_signing'),
         };
@@ -211,7 +210,13 @@ export function keyRoutes(
       auth: 'user',
       bodyLimit: MAX_BODY_BYTES,
       body: mapOf(jsonObject),
-      handle: ({ requester, body }) => ({ failures: crossSigning.addSignatures(requester.userId, body) }),
+      handle: async ({ requester, body }) => {
+        const wanted = Object.fromEntries(Object.keys(body).map((userId) => [userId, []]));
+        const { remote: others } = splitByServer(wanted, serverName);
+        // What was signed is compared with what is there.
+        const elsewhere = others.size === 0 ? undefined : await remote?.query(others, DEFAULT_REMOTE_TIMEOUT_MS);
+        return { failures: crossSigning.addSignatures(requester.userId, body, elsewhere?.masterKeys ?? {}) };
+      },
     }),
   ];
 }

@@ -1,0 +1,300 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import {
+  type EventId,
+  isEventId,
+  isRoomId,
+  isServerName,
+  type RoomId,
+  type ServerName,
+} from '../../matrix/identifiers.ts';
+import type { Database, ReadStatement, WriteStatement, WriteTx } from '../../storage/types.ts';
+import type { Clock } from '../../util/clock.ts';
+import { atMost } from '../../util/lru.ts';
+import type { OutgoingPdu } from '../types.ts';
+
+/** An event that waits for one server. */
+export interface WaitingPdu {
+  readonly seq: number;
+  readonly roomId: RoomId;
+  readonly eventId: EventId;
+}
+
+/** A durable EDU that waits for one server. */
+export interface WaitingEdu {
+  readonly seq: number;
+  readonly type: string;
+  /** Always there where `content` is not. */
+  readonly key: string | undefined;
+  /** JSON; undefined: made when it is sent. */
+  readonly content: string | undefined;
+}
+
+/** What waits for a server. */
+export interface QueueStatus {
+  readonly server: ServerName;
+  readonly pdus: number;
+  readonly edus: number;
+  /** When the oldest of them was queued, ms since the epoch. */
+  readonly oldestTs: number;
+}
+
+/** Servers that the same events go to. */
+export interface Audience {
+  readonly id: number;
+  readonly servers: readonly ServerName[];
+}
+
+const AUDIENCES_KEPT = 500;
+
+/** What was promised to other servers, on disk: events once for all who are to have them, EDUs for each. */
+export class Outbox {
+  readonly #clock: Clock;
+  readonly #audiences = new LRUCache<string, number>(atMost(AUDIENCES_KEPT));
+  #byList = new WeakMap<readonly ServerName[], Audience>();
+  /** The last event's audience and write: then all of its servers are known to wait already. */
+  #last: { readonly tx: WriteTx; readonly audienceId: number } | undefined;
+
+  readonly #findAudience: ReadStatement<{ audience_id: number }>;
+  readonly #insertAudience: WriteStatement;
+  readonly #insertMember: WriteStatement;
+  readonly #insertPdu: WriteStatement;
+  readonly #startCursors: WriteStatement;
+  readonly #moveCursor: WriteStatement;
+  readonly #removeCursor: WriteStatement;
+  readonly #findCursor: ReadStatement<{ seq: number }>;
+  readonly #listPdus: ReadStatement<{ seq: number; room_id: string; event_id: string }>;
+  readonly #insertEdu: WriteStatement;
+  readonly #removeEdu: WriteStatement;
+  readonly #removeSameEdu: WriteStatement;
+  readonly #removeEdus: WriteStatement;
+  readonly #trimEdus: WriteStatement;
+  readonly #listEdus: ReadStatement<{ seq: number; type: string; key: string | null; content: string | null }>;
+  readonly #listServers: ReadStatement<{ server: string }>;
+  readonly #listRooms: ReadStatement<{ room_id: string }>;
+  readonly #listOfRoom: ReadStatement<{ seq: number; audience_id: number }>;
+  readonly #listBehind: ReadStatement<{ server: string; seq: number }>;
+  readonly #removePdu: WriteStatement;
+  readonly #listUnused: ReadStatement<{ audience_id: number }>;
+  readonly #removeMembers: WriteStatement;
+  readonly #removeAudience: WriteStatement;
+  readonly #countPdus: ReadStatement<{ server: string; count: number; oldest: number }>;
+  readonly #countEdus: ReadStatement<{ server: string; count: number; oldest: number }>;
+
+  constructor({ db, clock }: { db: Database; clock: Clock }) {
+    this.#clock = clock;
+    this.#findAudience = db.prepareRead('SELECT audience_id FROM outgoing_audiences WHERE digest = ?');
+    this.#insertAudience = db.prepareWrite('INSERT INTO outgoing_audiences (digest) VALUES (?)');
+    this.#insertMember = db.prepareWrite('INSERT INTO outgoing_audience_servers (audience_id, server) VALUES (?, ?)');
+    this.#insertPdu = db.prepareWrite(
+      'INSERT INTO outgoing_pdus (audience_id, room_id, event_id, queued_ts) VALUES (?, ?, ?, ?)',
+    );
+    this.#startCursors = db.prepareWrite(`
+      INSERT OR IGNORE INTO outgoing_cursors (server, seq)
+      SELECT server, ? FROM outgoing_audience_servers WHERE audience_id = ?`);
+    this.#moveCursor = db.prepareWrite('UPDATE outgoing_cursors SET seq = ? WHERE server = ?');
+    this.#removeCursor = db.prepareWrite('DELETE FROM outgoing_cursors WHERE server = ?');
+    this.#findCursor = db.prepareRead('SELECT seq FROM outgoing_cursors WHERE server = ?');
+    // The order of the join is prescribed: along the few events behind the cursor, looking up whether each is for it.
+    this.#listPdus = db.prepareRead(`
+      SELECT p.seq, p.room_id, p.event_id FROM outgoing_pdus AS p CROSS JOIN outgoing_audience_servers AS a
+      WHERE p.seq > ? AND a.audience_id = p.audience_id AND a.server = ? ORDER BY p.seq LIMIT ?`);
+    this.#insertEdu = db.prepareWrite(
+      'INSERT INTO outgoing_edus (server, type, key, content, queued_ts) VALUES (?, ?, ?, ?, ?)',
+    );
+    this.#removeEdu = db.prepareWrite('DELETE FROM outgoing_edus WHERE seq = ?');
+    this.#removeSameEdu = db.prepareWrite('DELETE FROM outgoing_edus WHERE server = ? AND type = ? AND key = ?');
+    this.#removeEdus = db.prepareWrite('DELETE FROM outgoing_edus WHERE server = ?');
+    this.#trimEdus = db.prepareWrite(`
+      DELETE FROM outgoing_edus WHERE server = ?1 AND seq <= (
+        SELECT seq FROM outgoing_edus WHERE server = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)`);
+    this.#listEdus = db.prepareRead(
+      'SELECT seq, type, key, content FROM outgoing_edus WHERE server = ? ORDER BY seq LIMIT ?',
+    );
+    this.#listServers = db.prepareRead('SELECT server FROM outgoing_cursors UNION SELECT server FROM outgoing_edus');
+    this.#listRooms = db.prepareRead('SELECT DISTINCT room_id FROM outgoing_pdus');
+    this.#listOfRoom = db.prepareRead('SELECT seq, audience_id FROM outgoing_pdus WHERE room_id = ? ORDER BY seq DESC');
+    this.#listBehind = db.prepareRead(`
+      SELECT server, seq FROM outgoing_audience_servers JOIN outgoing_cursors USING (server) WHERE audience_id = ?`);
+    this.#removePdu = db.prepareWrite('DELETE FROM outgoing_pdus WHERE seq = ?');
+    this.#listUnused = db.prepareRead(`
+      SELECT audience_id FROM outgoing_audiences AS a
+      WHERE NOT EXISTS (SELECT 1 FROM outgoing_pdus AS p WHERE p.audience_id = a.audience_id) LIMIT ?`);
+    this.#removeMembers = db.prepareWrite('DELETE FROM outgoing_audience_servers WHERE audience_id = ?');
+    this.#removeAudience = db.prepareWrite('DELETE FROM outgoing_audiences WHERE audience_id = ?');
+    this.#countPdus = db.prepareRead(`
+      SELECT c.server, count(*) AS count, min(p.queued_ts) AS oldest
+      FROM outgoing_pdus AS p CROSS JOIN outgoing_audience_servers AS a CROSS JOIN outgoing_cursors AS c
+      WHERE a.audience_id = p.audience_id AND c.server = a.server AND p.seq > c.seq GROUP BY c.server`);
+    this.#countEdus = db.prepareRead(
+      'SELECT server, count(*) AS count, min(queued_ts) AS oldest FROM outgoing_edus GROUP BY server',
+    );
+  }
+
+  /** The audience these servers make; `servers` must be without repeats. Quick for a list that was handed in before. */
+  makeAudience(tx: WriteTx, servers: readonly ServerName[]): Audience {
+    const known = this.#byList.get(servers);
+    if (known !== undefined) return known;
+    const audience = { id: this.#audienceId(tx, servers), servers };
+    this.#byList.set(servers, audience);
+    tx.onRollback(() => this.#forgetAudiences());
+    return audience;
+  }
+
+  #audienceId(tx: WriteTx, servers: readonly ServerName[]): number {
+    const digest = createHash('sha256')
+      .update([...servers].sort().join(' '))
+      .digest('base64');
+    const kept = this.#audiences.get(digest) ?? this.#findAudience.find(digest)?.audience_id;
+    const id = kept ?? this.#insertAudience.run(tx, digest).lastId;
+    if (kept === undefined) for (const server of servers) this.#insertMember.run(tx, id, server);
+    this.#audiences.set(digest, id);
+    return id;
+  }
+
+  #forgetAudiences(): void {
+    this.#audiences.clear();
+    this.#byList = new WeakMap();
+  }
+
+  putPdu(tx: WriteTx, audience: Audience, { eventId, roomId }: OutgoingPdu): void {
+    const seq = this.#insertPdu.run(tx, audience.id, roomId, eventId, this.#clock.now()).lastId;
+    if (this.#last?.tx === tx && this.#last.audienceId === audience.id) return;
+    this.#startCursors.run(tx, seq - 1, audience.id);
+    this.#last = { tx, audienceId: audience.id };
+    const forget = (): void => {
+      this.#last = undefined;
+    };
+    tx.onCommit(forget);
+    tx.onRollback(forget);
+  }
+
+  /** `content` undefined: made when it is sent, which only one with a key can be. */
+  putEdu(
+    tx: WriteTx,
+    server: ServerName,
+    { type, key, content }: { type: string; key: string | undefined; content: string | undefined },
+  ): void {
+    // At the end, with a number of its own: the older one may be on its way at this moment.
+    if (key !== undefined) this.#removeSameEdu.run(tx, server, type, key);
+    this.#insertEdu.run(tx, server, type, key ?? null, content ?? null, this.#clock.now());
+  }
+
+  /** Whether the server was last seen to lack events. */
+  isBehind(server: ServerName): boolean {
+    return this.#findCursor.find(server) !== undefined;
+  }
+
+  /** The next events for a server, oldest first. */
+  listPdus(server: ServerName, limit: number): WaitingPdu[] {
+    const cursor = this.#findCursor.find(server)?.seq;
+    return cursor === undefined ? [] : this.#listPdusAfter(server, cursor, limit);
+  }
+
+  /** The next durable EDUs for a server, oldest first. */
+  listEdus(server: ServerName, limit: number): WaitingEdu[] {
+    return this.#listEdus.list(server, limit).map(({ seq, type, key, content }) => ({
+      seq,
+      type,
+      key: key ?? undefined,
+      content: content ?? undefined,
+    }));
+  }
+
+  /** A server has all events up to `pduSeq` (undefined: none came along), and these EDUs. */
+  settle(tx: WriteTx, server: ServerName, pduSeq: number | undefined, edus: readonly number[]): void {
+    for (const seq of edus) this.#removeEdu.run(tx, seq);
+    const cursor = pduSeq ?? this.#findCursor.find(server)?.seq;
+    if (cursor === undefined) return;
+    if (this.#listPdusAfter(server, cursor, 1).length === 0) this.#removeCursor.run(tx, server);
+    else if (pduSeq !== undefined) this.#moveCursor.run(tx, pduSeq, server);
+  }
+
+  /** Gives up all that waits for a server. */
+  abandon(tx: WriteTx, server: ServerName): void {
+    this.#removeCursor.run(tx, server);
+    this.#removeEdus.run(tx, server);
+  }
+
+  /** Servers that something waits for. */
+  listServers(): ServerName[] {
+    return this.#listServers
+      .list()
+      .map((row) => row.server)
+      .filter(isServerName);
+  }
+
+  listQueues(): QueueStatus[] {
+    const queues = new Map<ServerName, { pdus: number; edus: number; oldestTs: number }>();
+    const add = (kind: 'pdus' | 'edus', rows: readonly { server: string; count: number; oldest: number }[]): void => {
+      for (const { server, count, oldest } of rows) {
+        if (!isServerName(server)) continue;
+        const queue = queues.get(server) ?? { pdus: 0, edus: 0, oldestTs: oldest };
+        queue[kind] = count;
+        queue.oldestTs = Math.min(queue.oldestTs, oldest);
+        queues.set(server, queue);
+      }
+    };
+    add('pdus', this.#countPdus.list());
+    add('edus', this.#countEdus.list());
+    return [...queues].map(([server, queue]) => ({ server, ...queue }));
+  }
+
+  /** Rooms with events on their way. */
+  listRooms(): RoomId[] {
+    return this.#listRooms
+      .list()
+      .map((row) => row.room_id)
+      .filter(isRoomId);
+  }
+
+  /**
+   * Removes events of a room that every server has, or need not have any more: each keeps at most so many of the newest
+   * as `keepFor` says. Returns how many were removed though a server lacked them.
+   */
+  sweepRoom(tx: WriteTx, roomId: RoomId, keepFor: (server: ServerName) => number): number {
+    const audiences = new Map<number, { server: ServerName; cursor: number; keep: number }[]>();
+    const kept = new Map<ServerName, number>();
+    let lost = 0;
+    for (const { seq, audience_id: id } of this.#listOfRoom.list(roomId)) {
+      let behind = audiences.get(id);
+      if (behind === undefined) {
+        behind = this.#listBehind.list(id).flatMap(({ server, seq: cursor }) => {
+          return isServerName(server) ? [{ server, cursor, keep: keepFor(server) }] : [];
+        });
+        audiences.set(id, behind);
+      }
+      const lacking = behind.filter(({ cursor }) => cursor < seq);
+      const entitled = lacking.filter(({ server, keep }) => (kept.get(server) ?? 0) < keep);
+      for (const { server } of entitled) kept.set(server, (kept.get(server) ?? 0) + 1);
+      if (entitled.length > 0) continue;
+      this.#removePdu.run(tx, seq);
+      if (lacking.length > 0) lost += 1;
+    }
+    return lost;
+  }
+
+  /** Keeps the newest `limit` EDUs of a server. Returns how many are gone. */
+  trimEdus(tx: WriteTx, server: ServerName, limit: number): number {
+    return this.#trimEdus.run(tx, server, limit).changes;
+  }
+
+  /** Removes at most `limit` audiences that no event has any more. Returns whether there may be others. */
+  removeUnusedAudiences(tx: WriteTx, limit: number): boolean {
+    const unused = this.#listUnused.list(limit);
+    if (unused.length === 0) return false;
+    for (const { audience_id: id } of unused) {
+      this.#removeMembers.run(tx, id);
+      this.#removeAudience.run(tx, id);
+    }
+    this.#forgetAudiences();
+    return unused.length === limit;
+  }
+
+  #listPdusAfter(server: ServerName, cursor: number, limit: number): WaitingPdu[] {
+    return this.#listPdus.list(cursor, server, limit).map(({ seq, room_id: roomId, event_id: eventId }) => {
+      if (!isRoomId(roomId) || !isEventId(eventId)) throw new Error('an event in the outbox is damaged');
+      return { seq, roomId, eventId };
+    });
+  }
+}

@@ -1,0 +1,128 @@
+import { LRUCache } from 'lru-cache';
+import { FederationError } from '../../../federation/errors.ts';
+import { federationPath } from '../../../federation/path.ts';
+import type { FederationClient } from '../../../federation/types.ts';
+import { notFound } from '../../../matrix/errors.ts';
+import { isRoomId, isServerName, type RoomAlias, type ServerName, serverNameOf } from '../../../matrix/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
+import { asMatrixError } from '../../../rooms/remote/failures.ts';
+import type { Clock } from '../../../util/clock.ts';
+import type { AliasTarget, RemoteDirectories } from './needs.ts';
+
+/** An alias that was found a moment ago is still where it was: joining by alias asks twice. */
+const KEPT_MS = 30_000;
+const ALIASES_KEPT = 500;
+/** Servers taken from an answer; a join tries far fewer. */
+const MAX_SERVERS = 100;
+const MAX_ALIAS_BYTES = 256_000;
+/** A page of a few hundred rooms with long topics. */
+const MAX_LIST_BYTES = 4_000_000;
+const MAX_ROOMS = 1_000;
+const TIMEOUT_MS = 15_000;
+const TEXT_KEYS = ['name', 'topic', 'canonical_alias', 'avatar_url', 'join_rule', 'room_type'];
+
+interface Kept {
+  readonly askedAt: number;
+  readonly target: Promise<AliasTarget | undefined>;
+}
+
+/** Directories of other servers (server-server API, "Querying for information", "Published Room Directory"). */
+export function remoteDirectories({ client, clock }: { client: FederationClient; clock: Clock }): RemoteDirectories {
+  const kept = new LRUCache<RoomAlias, Kept>({ max: ALIASES_KEPT });
+
+  async function ask(alias: RoomAlias): Promise<AliasTarget | undefined> {
+    try {
+      const answer = await client.request({
+        destination: serverNameOf(alias),
+        method: 'GET',
+        path: federationPath('/v1/query/directory'),
+        query: { room_alias: alias },
+        retries: 'short',
+        timeoutMs: TIMEOUT_MS,
+        maxBytes: MAX_ALIAS_BYTES,
+      });
+      return readTarget(answer, serverNameOf(alias));
+    } catch (error) {
+      if (error instanceof FederationError && error.status === 404) return undefined;
+      throw asMatrixError(error);
+    }
+  }
+
+  return {
+    findAlias: (alias) => {
+      const known = kept.get(alias);
+      if (known !== undefined && clock.now() - known.askedAt < KEPT_MS) return known.target;
+      const target = ask(alias);
+      kept.set(alias, { askedAt: clock.now(), target });
+      const forget = (): void => {
+        if (kept.get(alias)?.target === target) kept.delete(alias);
+      };
+      // Only what was found is kept: an alias is often made just after it was looked for.
+      target.then((found) => found === undefined && forget(), forget);
+      return target;
+    },
+
+    listPublicRooms: async (server, query) => {
+      try {
+        return readPage(await askForRooms(client, server, query));
+      } catch (error) {
+        throw asMatrixError(error);
+      }
+    },
+  };
+}
+
+/** With a filter only POST will do; without, GET is what every server has. */
+function askForRooms(client: FederationClient, server: ServerName, query: JsonObject): Promise<JsonValue> {
+  const { limit, since, filter, include_all_networks: all, third_party_instance_id: instance } = query;
+  const options = {
+    destination: server,
+    path: federationPath('/v1/publicRooms'),
+    retries: 'short',
+    timeoutMs: TIMEOUT_MS,
+    maxBytes: MAX_LIST_BYTES,
+  } as const;
+  const page = {
+    ...(typeof limit === 'number' ? { limit } : {}),
+    ...(typeof since === 'string' ? { since } : {}),
+    ...(typeof all === 'boolean' ? { include_all_networks: all } : {}),
+    ...(typeof instance === 'string' ? { third_party_instance_id: instance } : {}),
+  };
+  if (!isJsonObject(filter)) return client.request({ ...options, method: 'GET', query: page });
+  return client.request({ ...options, method: 'POST', body: { ...page, filter } });
+}
+
+function readTarget(answer: JsonValue, asked: ServerName): AliasTarget | undefined {
+  if (!isJsonObject(answer)) return undefined;
+  const { room_id: roomId, servers } = answer;
+  if (typeof roomId !== 'string' || !isRoomId(roomId)) return undefined;
+  const named = Array.isArray(servers) ? servers.slice(0, MAX_SERVERS) : [];
+  const usable = named.filter((name) => typeof name === 'string' && isServerName(name));
+  return { roomId, servers: usable.length === 0 ? [asked] : [...new Set(usable as ServerName[])] };
+}
+
+/** What a client may rely on is made sure of; entries that are none are left out. */
+function readPage(answer: JsonValue): JsonObject {
+  const chunk = isJsonObject(answer) ? answer['chunk'] : undefined;
+  if (!isJsonObject(answer) || !Array.isArray(chunk)) throw notFound('The other server gave no list of rooms');
+  const { next_batch: next, prev_batch: previous, total_room_count_estimate: total } = answer;
+  return {
+    chunk: chunk.slice(0, MAX_ROOMS).flatMap((entry) => readRoom(entry) ?? []),
+    ...(typeof next === 'string' ? { next_batch: next } : {}),
+    ...(typeof previous === 'string' ? { prev_batch: previous } : {}),
+    ...(typeof total === 'number' ? { total_room_count_estimate: total } : {}),
+  };
+}
+
+function readRoom(entry: JsonValue): JsonObject | undefined {
+  if (!isJsonObject(entry)) return undefined;
+  const { room_id: roomId, num_joined_members: members } = entry;
+  if (typeof roomId !== 'string' || !isRoomId(roomId) || typeof members !== 'number') return undefined;
+  return {
+    room_id: roomId,
+    num_joined_members: members,
+    world_readable: entry['world_readable'] === true,
+    guest_can_join: entry['guest_can_join'] === true,
+    ...Object.fromEntries(TEXT_KEYS.flatMap((key) => (typeof entry[key] === 'string' ? [[key, entry[key]]] : []))),
+  };
+}
