@@ -119,7 +119,7 @@ export function federationSettings(config: Config, version: string): FederationS
           customCaPaths: federation.customCaPaths,
           minimumVersion: federation.minimumTlsVersion,
         },
-        userAgent: `Hearth/${version}`,
+        userAgent: `Hearth/${version} ${outbound.userAgentSuffix ?? ''}`.trim(),
       },
     },
     keys: {

@@ -83,14 +83,27 @@ export function buildFederation(v: OptionValues): Config['federation'] {
   };
 }
 
-/** Where requests of this server's own may go. */
-export function buildOutbound(v: OptionValues): Config['outbound'] {
+type OutboundValues = Pick<
+  OptionValues,
+  'ip_range_blacklist' | 'ip_range_whitelist' | 'http_proxy' | 'https_proxy' | 'no_proxy_hosts' | 'user_agent_suffix'
+>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where requests of this server's own may go, and by which way. */
+export function buildOutbound(v: OutboundValues, environment: Environment = process.env): Config['outbound'] {
+  const noProxy = fromEnvironment(environment, 'no_proxy')?.split(',');
   return {
     // "This host" and the unspecified address are never a destination, whatever the list says.
     deny: [...new Set(['0.0.0.0/32', '::/128', ...v.ip_range_blacklist])],
     allow: v.ip_range_whitelist,
-    httpProxy: v.http_proxy,
-    httpsProxy: v.https_proxy,
-    noProxyHosts: v.no_proxy_hosts,
+    httpProxy: v.http_proxy ?? fromEnvironment(environment, 'http_proxy'),
+    httpsProxy: v.https_proxy ?? fromEnvironment(environment, 'https_proxy'),
+    noProxyHosts: v.no_proxy_hosts ?? noProxy?.map((host) => host.trim()).filter((host) => host !== ''),
+    userAgentSuffix: v.user_agent_suffix,
   };
+}
+
+/** Variables that name proxies are written in small or in capital letters. */
+function fromEnvironment(environment: Environment, name: string): string | undefined {
+  return environment[name] || environment[name.toUpperCase()] || undefined;
 }

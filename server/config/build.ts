@@ -48,6 +48,9 @@ export function buildConfig(source: Source, serverName: ServerName, circumstance
     );
   }
   checkOldKeys(source);
+  for (const authority of v.federation_custom_ca_list ?? []) {
+    checkReadable(source, 'federation_custom_ca_list', authority);
+  }
   return {
     files: source.files,
     dataDir,

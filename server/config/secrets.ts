@@ -64,7 +64,7 @@ function exists(path: string): boolean {
 /** Refuses a file that cannot be read. */
 export function checkReadable(
   source: Source,
-  name: 'tls_certificate_path' | 'tls_private_key_path',
+  name: 'tls_certificate_path' | 'tls_private_key_path' | 'federation_custom_ca_list',
   path: string,
 ): void {
   try {

@@ -299,6 +299,8 @@ export interface Config {
     readonly httpProxy: string | undefined;
     readonly httpsProxy: string | undefined;
     readonly noProxyHosts: readonly string[] | undefined;
+    /** Put at the end of what this server calls itself. */
+    readonly userAgentSuffix: string | undefined;
   };
   readonly federation: {
     /** Undefined: federate with everybody. */

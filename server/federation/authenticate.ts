@@ -25,7 +25,7 @@ export interface AuthenticatorNeeds {
 /** A request may be signed with several keys, each in a header of its own. */
 const MAX_HEADERS = 10;
 /** Strangers from one address whose keys are fetched: anybody can claim to be any server. */
-const STRANGERS = { perSecond: 5, burstCount: 50 };
+const STRANGERS = { perSecond: 10, burstCount: 200 };
 /** A body whose signature fails is looked at a second time only up to this size (bytes), and so often from one address. */
 const SECOND_LOOK_BYTES = 1024 * 1024;
 const SECOND_LOOKS = { perSecond: 1, burstCount: 10 };

@@ -87,9 +87,8 @@ export class EventStore {
   readonly #findUnredacted: ReadStatement<{ pdu: string }>;
   readonly #insertAuthEdge: WriteStatement;
   readonly #countAuthEdges: ReadStatement<{ edges: number }>;
-  readonly #listOfRoom: ReadStatement<{ event_nid: number; event_id: string }>;
   readonly #removeAuthEdges: WriteStatement;
-  readonly #removeOfRoom: WriteStatement;
+  readonly #remove: WriteStatement;
 
   constructor(db: Database, rooms: RoomNames) {
     this.#rooms = rooms;
@@ -114,9 +113,8 @@ export class EventStore {
     this.#findUnredacted = db.prepareRead('SELECT pdu FROM unredacted_events WHERE event_nid = ?');
     this.#insertAuthEdge = db.prepareWrite('INSERT OR IGNORE INTO auth_edges (event_nid, auth_nid) VALUES (?, ?)');
     this.#countAuthEdges = db.prepareRead('SELECT count(*) AS edges FROM auth_edges WHERE event_nid = ?');
-    this.#listOfRoom = db.prepareRead('SELECT event_nid, event_id FROM events WHERE room_nid = ?');
-    this.#removeAuthEdges = db.prepareWrite('DELETE FROM auth_edges WHERE event_nid = ?');
-    this.#removeOfRoom = db.prepareWrite('DELETE FROM events WHERE room_nid = ?');
+    this.#removeAuthEdges = db.prepareWrite('DELETE FROM auth_edges WHERE event_nid = ? OR auth_nid = ?');
+    this.#remove = db.prepareWrite('DELETE FROM events WHERE event_nid = ? AND outlier = 1');
   }
 
   findByNid(nid: number): StoredEvent | undefined {
@@ -224,16 +222,13 @@ export class EventStore {
     return stateKey === undefined || (this.#countAuthEdges.find(nid)?.edges ?? 0) >= new Set(authEvents).size;
   }
 
-  /** Removes all events of a room of which nothing but outliers was stored. */
-  removeOfRoom(tx: WriteTx, roomNid: number): void {
-    const rows = this.#listOfRoom.list(roomNid);
-    for (const { event_nid: nid } of rows) this.#removeAuthEdges.run(tx, nid);
-    this.#removeOfRoom.run(tx, roomNid);
-    for (const { event_nid: nid, event_id: id } of rows) {
-      this.#forget(tx, nid);
-      this.#ids.delete(nid);
-      if (isEventId(id)) this.#nids.delete(id);
-    }
+  /** Removes an outlier that is no part of any state. */
+  remove(tx: WriteTx, { nid, eventId }: StoredEvent): void {
+    this.#removeAuthEdges.run(tx, nid, nid);
+    this.#remove.run(tx, nid);
+    this.#forget(tx, nid);
+    this.#ids.delete(nid);
+    this.#nids.delete(eventId);
   }
 
   /** Gives an outlier its place in the graph. */

@@ -125,7 +125,7 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
   readonly #clearProfile: ReturningStatement<{ user_id: string }>;
   readonly #forget: WriteStatement;
   readonly #removeOfRoom: WriteStatement;
-  readonly #removeChanges: WriteStatement;
+  readonly #removeChanges: ReturningStatement<{ event_nid: number }>;
 
   constructor({
     db,
@@ -180,7 +180,9 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
       WHERE room_nid = ? AND user_id = ? AND event_nid = ? RETURNING user_id`);
     this.#forget = db.prepareWrite('UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_id = ?');
     this.#removeOfRoom = db.prepareWrite('DELETE FROM room_members WHERE room_nid = ?');
-    this.#removeChanges = db.prepareWrite('DELETE FROM membership_changes WHERE user_id = ? AND room_nid = ?');
+    this.#removeChanges = db.prepareReturning(
+      'DELETE FROM membership_changes WHERE user_id = ? AND room_nid = ? RETURNING event_nid',
+    );
   }
 
   findMember(roomId: RoomId, userId: UserId): StoredMember | undefined {
@@ -347,16 +349,20 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
     return this.listUsersOf(roomId, this.#serverName);
   }
 
-  /** Removes all memberships of a room that no local user is or was in. */
-  removeOfRoom(tx: WriteTx, room: { nid: number; roomId: RoomId }): void {
+  /** Removes all memberships of a room nobody of this server ever was in. Gives the events that made those of local users. */
+  removeOfRoom(tx: WriteTx, room: { nid: number; roomId: RoomId }): StoredEvent[] {
+    const nids = new Set<number>();
     for (const { userId } of this.listMembers(room.roomId)) {
-      this.#removeChanges.run(tx, userId, room.nid);
+      const changes = this.#removeChanges.list(tx, userId, room.nid);
       this.#drop(tx, room.roomId, userId);
+      if (!this.isLocal(userId)) continue;
+      for (const { event_nid: nid } of changes) nids.add(nid);
       tx.touch(`user:${userId}`);
     }
     this.#removeOfRoom.run(tx, room.nid);
     this.#counts.delete(room.nid);
     this.#crowds.delete(room.nid);
+    return [...nids].map((nid) => this.#events.getByNid(nid));
   }
 
   /** Takes over what an event did to the memberships of a room. */

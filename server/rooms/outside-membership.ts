@@ -33,7 +33,10 @@ export function isRecordOnly(head: RoomHead): boolean {
   return head.current === EMPTY_STATE && head.extremities.length === 0;
 }
 
-/** Removes all that is stored of a room nobody was ever in, but for its record, which gets another version. */
+/**
+ * Removes what memberships are stored of a room nobody of ours was ever in, and the events that made them; its record gets
+ * another version.
+ */
 export function startOver(
   tx: WriteTx,
   { heads, events, members }: Pick<OutsideParts, 'heads' | 'events' | 'members'>,
@@ -41,8 +44,7 @@ export function startOver(
   version: RoomHead['version'],
 ): RoomHead {
   if (!isRecordOnly(head)) throw new TypeError('a room with a state cannot start over');
-  members.removeOfRoom(tx, head);
-  events.removeOfRoom(tx, head.nid);
+  for (const event of members.removeOfRoom(tx, head)) events.remove(tx, event);
   return heads.setVersion(tx, head, version);
 }
 

@@ -7,7 +7,7 @@ import { tempDir } from './files.ts';
 
 test('a configuration in the shape a conformance suite generates is loaded', (t) => {
   const directory = tempDir(t);
-  for (const name of ['tls.crt', 'tls.key']) writeFileSync(join(directory, name), 'pem');
+  for (const name of ['tls.crt', 'tls.key', 'ca.crt']) writeFileSync(join(directory, name), 'pem');
   const most = '{burst_count: 1000000, per_second: 1000000}';
   const file = join(directory, 'homeserver.yaml');
   writeFileSync(

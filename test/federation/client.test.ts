@@ -370,7 +370,7 @@ test('a stream that grows too large or breaks off fails while it is read', async
 });
 
 test('whoever loses interest is let go at once: before, while it is sent, between tries, and while the answer is read', async () => {
-  let handler = (_: ServerResponse): void => {};
+  let handler: (response: ServerResponse) => void = () => {};
   await using internet = await start((_, response) => handler(response));
   const clock = new ManualClock();
   const network = internet.network({ clock });

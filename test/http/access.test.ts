@@ -102,13 +102,15 @@ test('authentication comes before the body is looked at', async (t) => {
 });
 
 test('a federation request is known by its signature over exactly what was sent', async (t) => {
-  const seen: SignedRequest[] = [];
+  const seen: Omit<SignedRequest, 'onFinished'>[] = [];
+  const finished = Promise.withResolvers<void>();
   const path = '/_matrix/federation/v1/send/:txnId';
   const handle = ({ origin, body }: { origin: string; body: object }): object => ({ origin, body });
   const routes = [route({ method: 'PUT', path, auth: 'server', body: Type.Object({}), handle })];
   const { open } = await serve(t, routes, {
-    federationAuthenticator: async (request) => {
+    federationAuthenticator: async ({ onFinished, ...request }) => {
       seen.push(request);
+      onFinished?.(() => finished.resolve());
       const name = 'other.example';
       if (!isServerName(name) || request.content === undefined) throw new MatrixError('M_UNAUTHORIZED', 'unsigned');
       return name;
@@ -127,9 +129,11 @@ test('a federation request is known by its signature over exactly what was sent'
       uri: '/_matrix/federation/v1/send/a%2Fb?x=1',
       authorization: ['X-Matrix one', 'X-Matrix two'],
       content: { pdus: [] },
+      body: Buffer.from(body),
       ip: '127.0.0.1',
     },
   ]);
+  await finished.promise;
 });
 
 test('without a signature, or anyone to check it, a federation request is 401 M_UNAUTHORIZED', async (t) => {

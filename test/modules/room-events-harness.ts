@@ -17,7 +17,7 @@ import {
 } from '../../server/matrix/identifiers.ts';
 import type { JsonObject } from '../../server/matrix/json.ts';
 import { roomVersions } from '../../server/matrix/room-versions.ts';
-import { generateSigningKey } from '../../server/matrix/signing.ts';
+import { generateSigningKey, type SigningKey } from '../../server/matrix/signing.ts';
 import type { Module } from '../../server/module.ts';
 import { accountData, migrations as accountDataMigrations } from '../../server/modules/account-data/index.ts';
 import { eventContext } from '../../server/modules/event-context/index.ts';
@@ -28,7 +28,7 @@ import {
   type RoomEventsNeeds,
 } from '../../server/modules/room-events/index.ts';
 import { migrations as threadMigrations, threading, type Threads } from '../../server/modules/threading/index.ts';
-import { createRooms, migrations as roomMigrations, type Rooms } from '../../server/rooms/rooms.ts';
+import { createRooms, migrations as roomMigrations, type Rooms, type RoomsFederation } from '../../server/rooms/rooms.ts';
 import type { EventDraft, Projection } from '../../server/rooms/types.ts';
 import { openDatabase } from '../../server/storage/database.ts';
 import { createSync } from '../../server/sync/sync.ts';
@@ -47,6 +47,9 @@ export interface HouseOptions {
   readonly adminRedactionBurst?: number;
   readonly isServerNoticesRoom?: RoomEventsNeeds['isServerNoticesRoom'];
   readonly isUserOfAppservice?: RoomEventsNeeds['isUserOfAppservice'];
+  /** The world around it, and the key this server is known by there. */
+  readonly federation?: RoomsFederation;
+  readonly signingKey?: SigningKey;
 }
 
 /** What sets somebody apart from an ordinary user. */
@@ -123,8 +126,9 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
     clock,
     log: silentLogger,
     serverName: SERVER,
-    signingKey: generateSigningKey(systemRandom.bytes(32)),
+    signingKey: options.signingKey ?? generateSigningKey(systemRandom.bytes(32)),
     projections,
+    ...(options.federation === undefined ? {} : { federation: options.federation }),
   });
   const data = accountData({ db });
   const ignoredUsers = (user: UserId): ReadonlySet<UserId> => data.accountData.ignoredUsers(user);
@@ -162,6 +166,7 @@ export async function roomsHouse(t: TestContext, options: HouseOptions = {}): Pr
       adminRedaction: options.adminRedactionBurst === undefined ? undefined : limit(options.adminRedactionBurst),
     },
     settings: { timelineLimit: undefined },
+    elsewhere: rooms.federated?.history,
     ephemeral: { db, log: silentLogger },
     ...(options.isServerNoticesRoom === undefined ? {} : { isServerNoticesRoom: options.isServerNoticesRoom }),
     ...(options.isUserOfAppservice === undefined ? {} : { isUserOfAppservice: options.isUserOfAppservice }),

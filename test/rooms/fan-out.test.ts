@@ -223,8 +223,12 @@ test('an own event that another server gave its place in the room is told by tha
   const { serversOf } = postOffice(t, home);
   const roomId = await home.createRoom();
   await join(home, roomId, dora);
-  const unknown = remoteEvent(home, roomId, draft.message(dora, 'not here yet'), { after: [latest(home, roomId)] });
-  const event = remoteEvent(home, roomId, draft.message(alice, 'from long ago'), { after: [unknown] as never });
+  const known = latest(home, roomId);
+  const lacking = { ...known, ...remoteEvent(home, roomId, draft.message(dora, 'not here'), { after: [known] }) };
+  const auth = ['m.room.power_levels', 'm.room.member'].flatMap((type) => {
+    return home.rooms.state.findCurrent(roomId, type, type === 'm.room.member' ? alice : '') ?? [];
+  });
+  const event = remoteEvent(home, roomId, draft.message(alice, 'from long ago'), { after: [lacking], auth });
   const state = home.rooms.state.currentState(roomId);
   const acceptance = await home.rooms.inbox.accept(event.pdu, {
     verified: true,

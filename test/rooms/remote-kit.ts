@@ -26,10 +26,9 @@ import {
 import type { JsonObject, JsonValue } from '../../server/matrix/json.ts';
 import { type RoomVersion, roomVersions } from '../../server/matrix/room-versions.ts';
 import { generateSigningKey, signaturesOf, type SigningKey, verifyJson } from '../../server/matrix/signing.ts';
-import { createRooms, migrations, type Rooms, type RoomsFederation } from '../../server/rooms/rooms.ts';
+import { createRooms, migrations, type Rooms, type RoomsFederation, type RoomsOptions } from '../../server/rooms/rooms.ts';
 import type { RemoteRooms } from '../../server/rooms/remote/remote-rooms.ts';
 import type { OutlierStore } from '../../server/rooms/federation-types.ts';
-import type { Projection } from '../../server/rooms/types.ts';
 import { type OpenDatabase, openDatabase } from '../../server/storage/database.ts';
 import { silentLogger } from '../../server/util/log.ts';
 import { systemRandom } from '../../server/util/random.ts';
@@ -328,7 +327,7 @@ export interface House {
 export function house(
   t: TestContext,
   play: Play,
-  options: Partial<RoomsFederation> & { readonly projections?: readonly Projection[] } = {},
+  options: Partial<RoomsFederation> & Partial<Pick<RoomsOptions, 'projections' | 'isErased'>> = {},
 ): House {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-remote-'));
   const opened: OpenDatabase[] = [];
@@ -336,7 +335,7 @@ export function house(
     for (const db of opened) await db.close();
     rmSync(directory, { recursive: true, force: true });
   });
-  const { projections = [], ...federation } = options;
+  const { projections = [], isErased = () => false, ...federation } = options;
   const clock = new ManualClock();
   const open = (): House => {
     const db = openDatabase({ path: join(directory, 'homeserver.db'), migrations: [migrations], log: silentLogger });
@@ -349,6 +348,7 @@ export function house(
       serverName: HOME,
       signingKey: keyOf(HOME),
       projections,
+      isErased,
       checkSignatures: isSigned,
       federation: { client: playedClient(play, asked), keyRing, ...federation },
     });

@@ -53,24 +53,19 @@ export const federationOptions = {
     list(serverName),
     undefined,
     'The only servers to have dealings with; all, if left out.',
-    { note: LATER },
   ),
   federation_whitelist_endpoint_enabled: option(flag, false, 'Tell users which servers these are.', { note: LATER }),
-  federation_verify_certificates: option(flag, true, 'Check the certificates of other servers.', { note: LATER }),
-  federation_client_minimum_tls_version: option(tlsVersion, '1', 'The oldest TLS version to speak to other servers.', {
-    note: LATER,
-  }),
+  federation_verify_certificates: option(flag, true, 'Check the certificates of other servers.'),
+  federation_client_minimum_tls_version: option(tlsVersion, '1', 'The oldest TLS version to speak to other servers.'),
   federation_certificate_verification_whitelist: option(
     list(text),
     [],
     'Servers, as globs, whose certificates are not checked.',
-    { note: LATER },
   ),
   federation_custom_ca_list: option(
     list(path),
     undefined,
     'Files with the authorities whose certificates count for other servers, in place of those the system knows.',
-    { note: LATER },
   ),
   federation_metrics_domains: option(list(text), [], 'Servers to measure the delay to.', { note: LATER }),
   allow_device_name_lookup_over_federation: option(flag, false, 'Show the names of devices to other servers.'),
@@ -90,7 +85,6 @@ export const federationOptions = {
       destination_max_retry_interval: option(duration, 7 * DAY, 'How long a server is left alone at most.'),
     },
     'How patiently other servers are dealt with.',
-    { note: LATER },
   ),
   ip_range_blacklist: option(
     list(ipRange),
@@ -116,7 +110,6 @@ export const federationOptions = {
       'fec0::/10',
     ],
     'Addresses that requests to other servers, push gateways and identity servers must not go to.',
-    { note: LATER },
   ),
-  ip_range_whitelist: option(list(ipRange), [], 'Exceptions from these addresses.', { note: LATER }),
+  ip_range_whitelist: option(list(ipRange), [], 'Exceptions from these addresses.'),
 };

@@ -1,4 +1,18 @@
-import { anything, choice, decimal, duration, flag, integer, list, mapOf, path, size, text, url } from '../kinds.ts';
+import {
+  anything,
+  choice,
+  decimal,
+  duration,
+  flag,
+  integer,
+  list,
+  mapOf,
+  path,
+  size,
+  text,
+  textLike,
+  url,
+} from '../kinds.ts';
 import { group, LATER, option, required, section } from '../option.ts';
 
 const PYTHON = 'has no effect: it is a matter of Python';
@@ -103,7 +117,11 @@ export const operationOptions = {
   gc_thresholds: option(list(integer()), undefined, 'When memory is cleaned up.', { note: PYTHON }),
   gc_min_interval: option(list(duration), undefined, 'How often memory is cleaned up.', { note: PYTHON }),
   use_frozen_dicts: option(flag, false, 'Guard against mistakes in modules.', { note: PYTHON }),
-  user_agent_suffix: option(text, undefined, 'Put at the end of what this server calls itself.', { note: LATER }),
+  user_agent_suffix: option(
+    textLike('ordinary characters on one line', (value) => /^[\x20-\x7e]*$/.test(value)),
+    undefined,
+    'Put at the end of what this server calls itself.',
+  ),
   daemonize: option(flag, false, 'Go into the background.', {
     note: 'has no effect: the server stays in the foreground; leave it to systemd or the desktop program',
   }),

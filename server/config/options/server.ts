@@ -10,6 +10,7 @@ import {
   list,
   mapOf,
   path,
+  secretLike,
   size,
   text,
   textLike,
@@ -65,6 +66,11 @@ function pathOr(word: string): Kind<string> {
     read: (place) => (isScalar(place.node) && place.node.value === word ? word : path.read(place)),
   };
 }
+
+// It may hold a password, so no message repeats it.
+const proxy = secretLike('a proxy such as http://user:password@proxy.example.com:8080, or nothing for none', (value) =>
+  /^(?:(?:https?|socks5?h?):\/\/)?(?:[^\s/@]+@)?[^\s/@]+\/?$|^$/i.test(value),
+);
 
 // SQLite's name for a database without a file is no path.
 const databaseFile = pathOr(':memory:');
@@ -140,9 +146,13 @@ export const serverOptions = {
       reloads: true,
     },
   ),
-  http_proxy: option(text, undefined, 'A proxy for outgoing HTTP requests.', { note: LATER }),
-  https_proxy: option(text, undefined, 'A proxy for outgoing HTTPS requests.', { note: LATER }),
-  no_proxy_hosts: option(list(text), undefined, 'Hosts that are reached without a proxy.', { note: LATER }),
+  http_proxy: option(proxy, undefined, 'A proxy for outgoing HTTP requests. Else the environment variable counts.', {
+    secret: true,
+  }),
+  https_proxy: option(proxy, undefined, 'A proxy for outgoing HTTPS requests, those to other servers among them.', {
+    secret: true,
+  }),
+  no_proxy_hosts: option(list(text), undefined, 'Names, addresses and ranges that are reached without a proxy.'),
   admin_contact: option(
     textLike('text', (value) => value.trim() !== ''),
     undefined,

@@ -87,7 +87,7 @@ export class WellKnown {
 
   /** Forgets failures: on another network they say nothing. */
   forgetFailures(): void {
-    for (const [key, kept] of [...this.#kept.entries()]) {
+    for (const [key, kept] of this.#kept.entries()) {
       if (kept.delegate === undefined) this.#kept.delete(key);
     }
   }

@@ -76,8 +76,8 @@ export class KeyStore {
       ON CONFLICT (server, key_id) DO UPDATE SET public_key = excluded.public_key, valid_until = excluded.valid_until,
         expired = excluded.expired, direct = excluded.direct, answer_id = excluded.answer_id`);
     this.#removeExcess = db.prepareWrite(`
-      DELETE FROM federation_server_keys WHERE server = ?1 AND key_id IN (
-        SELECT key_id FROM federation_server_keys WHERE server = ?1 ORDER BY valid_until DESC LIMIT -1 OFFSET ?2)`);
+      DELETE FROM federation_server_keys WHERE server = ? AND key_id IN (
+        SELECT key_id FROM federation_server_keys WHERE server = ? ORDER BY valid_until DESC LIMIT -1 OFFSET ?)`);
     this.#insertAnswer = db.prepareReturning(`
       INSERT INTO federation_key_answers (server, answer, from_server, valid_until, fetched_at, for_others)
       VALUES (?, ?, ?, ?, ?, ?) RETURNING answer_id`);
@@ -156,7 +156,7 @@ export class KeyStore {
       const { keyId, publicKey, validUntil, expired } = key;
       this.#put.run(tx, server, keyId, publicKey, validUntil, expired ? 1 : 0, key.direct ? 1 : 0, row.answer_id);
     }
-    if (known.size + changes.length > KEYS_PER_SERVER) this.#removeExcess.run(tx, server, KEYS_PER_SERVER);
+    if (known.size + changes.length > KEYS_PER_SERVER) this.#removeExcess.run(tx, server, server, KEYS_PER_SERVER);
     this.#removeUnused.run(tx, server);
     this.#forget(tx, server);
     this.#inserted += 1;

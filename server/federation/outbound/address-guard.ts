@@ -78,5 +78,5 @@ function expand(address: string): readonly number[] {
   const before = read(head);
   if (tail === undefined) return before;
   const after = read(tail);
-  return [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after];
 }

@@ -88,7 +88,7 @@ export class Outbound {
 
   /** The network is another than before: connections that stand idle lead nowhere any more. Requests under way go on. */
   wake(): void {
-    for (const key of [...this.#pools.keys()]) this.#drop(key);
+    for (const key of this.#pools.keys()) this.#drop(key);
   }
 
   /** Breaks off what is under way and closes all connections. */

@@ -45,6 +45,33 @@ export interface Audience {
   readonly servers: readonly ServerName[];
 }
 
+/** How many events of one room are kept for a server. */
+export interface SweepLimits {
+  /** For one that answers. */
+  readonly live: number;
+  /** The most for one that does not. */
+  readonly failing: number;
+  keepFor(server: ServerName): number;
+}
+
+interface Behind {
+  readonly server: ServerName;
+  readonly cursor: number;
+  readonly keep: number;
+}
+
+/** A sweep of one room under way. */
+export interface Sweep {
+  readonly roomId: RoomId;
+  readonly audiences: ReadonlyMap<number, readonly Behind[]>;
+  /** How many of its events each server has been left. */
+  readonly kept: Map<ServerName, number>;
+  /** Events before this one are still to be looked at. */
+  below: number;
+  /** Events that were removed though a server lacked them. */
+  lost: number;
+}
+
 const AUDIENCES_KEPT = 500;
 
 /** What was promised to other servers, on disk: events once for all who are to have them, EDUs for each. */
@@ -73,6 +100,8 @@ export class Outbox {
   readonly #listServers: ReadStatement<{ server: string }>;
   readonly #listRooms: ReadStatement<{ room_id: string }>;
   readonly #listOfRoom: ReadStatement<{ seq: number; audience_id: number }>;
+  readonly #listAudiences: ReadStatement<{ audience_id: number }>;
+  readonly #findOlder: ReadStatement<{ seq: number }>;
   readonly #listBehind: ReadStatement<{ server: string; seq: number }>;
   readonly #removePdu: WriteStatement;
   readonly #listUnused: ReadStatement<{ audience_id: number }>;
@@ -248,30 +277,47 @@ export class Outbox {
       .filter(isRoomId);
   }
 
-  /**
-   * Removes events of a room that every server has, or need not have any more: each keeps at most so many of the newest
-   * as `keepFor` says. Returns how many were removed though a server lacked them.
-   */
-  sweepRoom(tx: WriteTx, roomId: RoomId, keepFor: (server: ServerName) => number): number {
-    const audiences = new Map<number, { server: ServerName; cursor: number; keep: number }[]>();
-    const kept = new Map<ServerName, number>();
-    let lost = 0;
-    for (const { seq, audience_id: id } of this.#listOfRoom.list(roomId)) {
-      let behind = audiences.get(id);
-      if (behind === undefined) {
-        behind = this.#listBehind.list(id).flatMap(({ server, seq: cursor }) => {
-          return isServerName(server) ? [{ server, cursor, keep: keepFor(server) }] : [];
-        });
-        audiences.set(id, behind);
-      }
-      const lacking = behind.filter(({ cursor }) => cursor < seq);
-      const entitled = lacking.filter(({ server, keep }) => (kept.get(server) ?? 0) < keep);
-      for (const { server } of entitled) kept.set(server, (kept.get(server) ?? 0) + 1);
-      if (entitled.length > 0) continue;
-      this.#removePdu.run(tx, seq);
-      if (lacking.length > 0) lost += 1;
+  /** Finds out which events of a room are still needed; `sweep` then removes the others. */
+  planSweep(roomId: RoomId, limits: SweepLimits): Sweep {
+    const audiences = new Map(
+      this.#listAudiences.list(roomId).map(({ audience_id: id }) => [id, this.#listBehindOf(id, limits)] as const),
+    );
+    // What live servers lack is not even looked at, unless there is too much of it.
+    const live = [...audiences.values()].flat().filter(({ keep }) => keep >= limits.live);
+    const lacked = Math.min(...live.map(({ cursor }) => cursor));
+    const beyond = this.#findOlder.find(roomId, limits.live)?.seq ?? 0;
+    const sweep: Sweep = { roomId, audiences, kept: new Map(), below: Math.max(lacked, beyond) + 1, lost: 0 };
+    // The newest are, and those who lag have had these of their share.
+    for (const { seq, audience_id: id } of this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limits.failing)) {
+      if (seq >= sweep.below) this.#isNeeded(sweep, seq, id);
     }
-    return lost;
+    return sweep;
+  }
+
+  /** Looks at the next `limit` events of a sweep, newest first. Returns whether there are more. */
+  sweep(tx: WriteTx, sweep: Sweep, limit: number): boolean {
+    const below = Math.min(sweep.below, Number.MAX_SAFE_INTEGER);
+    const rows = this.#listOfRoom.list(sweep.roomId, below, limit);
+    for (const { seq, audience_id: id } of rows) {
+      sweep.below = seq;
+      if (!this.#isNeeded(sweep, seq, id)) this.#removePdu.run(tx, seq);
+    }
+    return rows.length === limit;
+  }
+
+  /** Whether a server that lacks the event is to get it; it then has had one of its share. */
+  #isNeeded(sweep: Sweep, seq: number, audienceId: number): boolean {
+    const lacking = (sweep.audiences.get(audienceId) ?? []).filter(({ cursor }) => cursor < seq);
+    const entitled = lacking.filter(({ server, keep }) => (sweep.kept.get(server) ?? 0) < keep);
+    for (const { server } of entitled) sweep.kept.set(server, (sweep.kept.get(server) ?? 0) + 1);
+    if (entitled.length === 0 && lacking.length > 0) sweep.lost += 1;
+    return entitled.length > 0;
+  }
+
+  #listBehindOf(audienceId: number, { keepFor }: SweepLimits): Behind[] {
+    return this.#listBehind.list(audienceId).flatMap(({ server, seq: cursor }) => {
+      return isServerName(server) ? [{ server, cursor, keep: keepFor(server) }] : [];
+    });
   }
 
   /** Keeps the newest `limit` EDUs of a server. Returns how many are gone. */

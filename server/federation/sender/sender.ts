@@ -59,7 +59,7 @@ const FLEETING_KEPT = 200;
  * Events of one room that are kept for a server: while it answers, in the first hour that it does not, and after that.
  * With the newest it can ask for those before it.
  */
-const EVENTS_KEPT = { live: 1_000, failing: 50, lost: 1 };
+const EVENTS_KEPT = { live: 10_000, failing: 50, lost: 1 };
 const LOST_AFTER_MS = 60 * 60_000;
 
 /** A server that refuses what is sent to it, though it may well be reachable. */
@@ -134,7 +134,11 @@ export class FederationSender implements EduSender, PduSender {
       clock,
       log,
       outbox: this.#outbox,
-      keepFor: (server) => this.#eventsKeptFor(server),
+      limits: {
+        live: EVENTS_KEPT.live,
+        failing: EVENTS_KEPT.failing,
+        keepFor: (server) => this.#eventsKeptFor(server),
+      },
     });
     this.#allowed = settings.allowedServers === undefined ? undefined : new Set(settings.allowedServers);
     // Never the same again, whatever becomes of this process and its clock.

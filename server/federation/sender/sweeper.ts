@@ -3,10 +3,12 @@ import type { RoomId, ServerName } from '../../matrix/identifiers.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
-import type { Outbox } from './outbox.ts';
+import type { Outbox, SweepLimits } from './outbox.ts';
 
 /** How long after a change the outbox is looked through, ms. */
 const SWEEP_DELAY_MS = 1_000;
+/** Events that are looked at in one turn. */
+const EVENTS_AT_ONCE = 1_000;
 /** Durable EDUs that are kept for one server. */
 const EDUS_KEPT = 10_000;
 /** Audiences made before those no longer used are looked for, and how many are removed in one turn. */
@@ -19,7 +21,7 @@ export class Sweeper {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #outbox: Outbox;
-  readonly #keepFor: (server: ServerName) => number;
+  readonly #limits: SweepLimits;
   readonly #rooms = new Set<RoomId>();
   readonly #servers = new Set<ServerName>();
   #sinceAudiences = 0;
@@ -27,19 +29,12 @@ export class Sweeper {
   #sweeping: Promise<void> | undefined;
   #isStopped = false;
 
-  /** `keepFor`: how many events of one room are kept for a server. */
-  constructor(needs: {
-    db: Database;
-    clock: Clock;
-    log: Logger;
-    outbox: Outbox;
-    keepFor: (server: ServerName) => number;
-  }) {
+  constructor(needs: { db: Database; clock: Clock; log: Logger; outbox: Outbox; limits: SweepLimits }) {
     this.#db = needs.db;
     this.#clock = needs.clock;
     this.#log = needs.log;
     this.#outbox = needs.outbox;
-    this.#keepFor = needs.keepFor;
+    this.#limits = needs.limits;
   }
 
   /** Events of these rooms came or went. */
@@ -81,7 +76,7 @@ export class Sweeper {
     try {
       for (const room of rooms) {
         if (this.#isStopped) return;
-        this.#sweepRoom(room);
+        await this.#sweepRoom(room);
         await nextTurn();
       }
       for (const server of servers) {
@@ -96,9 +91,12 @@ export class Sweeper {
     }
   }
 
-  #sweepRoom(roomId: RoomId): void {
-    const lost = this.#db.write((tx) => this.#outbox.sweepRoom(tx, roomId, this.#keepFor));
-    if (lost > 0) this.#log.debug({ roomId, pdus: lost }, 'older events are not sent to servers that lag behind');
+  async #sweepRoom(roomId: RoomId): Promise<void> {
+    const sweep = this.#outbox.planSweep(roomId, this.#limits);
+    while (this.#db.write((tx) => this.#outbox.sweep(tx, sweep, EVENTS_AT_ONCE)) && !this.#isStopped) await nextTurn();
+    if (sweep.lost > 0) {
+      this.#log.debug({ roomId, pdus: sweep.lost }, 'older events are not sent to servers that lag behind');
+    }
   }
 
   #sweepServer(server: ServerName): void {
