@@ -338,7 +338,6 @@ export function compose(needs: ComposeNeeds): Composition {
 
   const directoryModule = roomDirectory({
     db,
-    clock,
     client,
     log,
     settings: directorySettings(config),

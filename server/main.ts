@@ -73,6 +73,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
       reload: () => http.reloadCertificates(),
       wake: () => {
         parts.federation.wake();
+        parts.rooms.federated?.history.wake();
         followers.retryNow();
       },
       addresses,

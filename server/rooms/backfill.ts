@@ -1,14 +1,13 @@
 import { FederationError } from '../federation/errors.ts';
-import { federationPath } from '../federation/path.ts';
 import type { Destinations, FederationClient } from '../federation/types.ts';
-import { type EventId, isEventId, type RoomId, type ServerName } from '../matrix/identifiers.ts';
-import { isJsonObject, type JsonValue } from '../matrix/json.ts';
+import type { EventId, RoomId, ServerName } from '../matrix/identifiers.ts';
 import { askInTurn } from '../util/ask-in-turn.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Backfiller } from './federation-types.ts';
 import type { Batch } from './history-batch.ts';
 import { type Gap, HistoryGaps } from './history-gaps.ts';
 import { type Given, HistoryIntake, type IntakeParts } from './history-intake.ts';
+import { askForHistory, askForTime } from './history-requests.ts';
 import { HistoryServers } from './history-servers.ts';
 import { TooManyOutliersError } from './outliers.ts';
 import { PeerRequests } from './peer-requests.ts';
@@ -43,20 +42,21 @@ export interface History extends Backfiller {
   wake(): void;
 }
 
-/** Events asked for at a time, and from how many gaps at once. */
-const LIMIT = 100;
+/** From how many gaps events are asked for at once. */
 const GAPS_AT_ONCE = 5;
-/** What a hundred events of the largest size take, with room for how they are written; bytes. */
-const ANSWER_BYTES = 16_777_216;
-const EVENT_TS_BYTES = 65_536;
-/** How long a server is given before the next one is asked as well, and before it is given up, ms. */
+/** How long a server is given before the next one is asked as well, ms. */
 const PATIENCE_MS = 1_500;
-const TIMEOUT_MS = 10_000;
 /** How long whoever asks waits, ms; and how long the work may go on behind their backs. */
 const WAIT_MS = 5_000;
 const WORK_MS = 60_000;
 /** Pieces of work under way, in all rooms: each may hold some megabytes. */
 const MOST_AT_ONCE = 20;
+
+/** Work for one room. What has the same purpose is the same. */
+interface Plan {
+  readonly purpose: string;
+  readonly run: (working: AbortSignal) => Promise<boolean>;
+}
 
 /** Work for one room that is under way. */
 interface Work {
@@ -175,7 +175,7 @@ class RoomHistory implements History {
   async #inTurn(
     roomId: RoomId,
     deadline: { readonly isOver: boolean },
-    plan: (room: RoomInfo) => { purpose: string; run(working: AbortSignal): Promise<boolean> } | undefined,
+    plan: (room: RoomInfo) => Plan | undefined,
   ): Promise<boolean> {
     for (;;) {
       const { heads, members } = this.#parts;
@@ -194,10 +194,7 @@ class RoomHistory implements History {
     }
   }
 
-  #begin(
-    roomId: RoomId,
-    { purpose, run }: { readonly purpose: string; run(working: AbortSignal): Promise<boolean> },
-  ): Promise<boolean> {
+  #begin(roomId: RoomId, { purpose, run }: Plan): Promise<boolean> {
     const { clock, log } = this.#parts;
     const stop = new AbortController();
     const timer = clock.after(WORK_MS, () => stop.abort());
@@ -256,7 +253,7 @@ class RoomHistory implements History {
     const wanted = gaps.map(({ missingId }) => missingId);
     const servers = this.#servers.choose(roomId, this.#sendersOf(gaps));
     for await (const { whom: server, answer } of this.#ask(servers, working, async (one, signal) => {
-      const pdus = await this.#askForHistory(one, roomId, wanted, signal);
+      const pdus = await askForHistory(this.#parts.client, one, { roomId, from: wanted }, signal);
       return this.#intake.read(room, pdus);
     })) {
       const given = { server, batch: answer, wanted, near: gaps[0]?.followerId };
@@ -290,8 +287,8 @@ class RoomHistory implements History {
       search.isNearer(originServerTs);
     const servers = this.#servers.choose(roomId, []);
     for await (const { whom: server, answer } of this.#ask(servers, working, async (one, signal) => {
-      const told = await this.#askForTime(one, roomId, search, signal);
-      if (!fits({ originServerTs: told.ts })) return undefined;
+      const told = await askForTime(this.#parts.client, one, { roomId, ...search }, signal);
+      if (!fits(told)) return undefined;
       const batch = await this.#askForEvent(one, room, told.eventId, signal);
       // The event says when it was sent, not who passes it on.
       return [...batch.values()].every(fits) ? { eventId: told.eventId, batch } : undefined;
@@ -346,52 +343,10 @@ class RoomHistory implements History {
     return gaps.flatMap(({ followerId }) => this.#parts.events.find(followerId)?.sender ?? []);
   }
 
-  async #askForHistory(
-    server: ServerName,
-    roomId: RoomId,
-    from: readonly EventId[],
-    signal: AbortSignal,
-  ): Promise<readonly JsonValue[]> {
-    const answer = await this.#parts.client.request({
-      destination: server,
-      method: 'GET',
-      path: federationPath('/v1/backfill', roomId),
-      query: { v: from, limit: LIMIT },
-      timeoutMs: TIMEOUT_MS,
-      maxBytes: ANSWER_BYTES,
-      signal,
-    });
-    const pdus = isJsonObject(answer) ? answer['pdus'] : undefined;
-    if (!Array.isArray(pdus)) throw new FederationError('malformed', server, 'the answer has no list of pdus');
-    return pdus.slice(0, LIMIT);
-  }
-
   /** The event as a batch of one; empty if it is held, or the server gave something else. */
   async #askForEvent(server: ServerName, room: RoomInfo, eventId: EventId, signal: AbortSignal): Promise<Batch> {
     const pdu = await this.#peers.event(server, eventId, signal);
     const batch = this.#intake.read(room, pdu === undefined ? [] : [pdu]);
     return new Map([...batch].filter(([id]) => id === eventId));
-  }
-
-  async #askForTime(
-    server: ServerName,
-    roomId: RoomId,
-    { ts, direction }: { ts: number; direction: 'b' | 'f' },
-    signal: AbortSignal,
-  ): Promise<{ eventId: EventId; ts: number }> {
-    const answer = await this.#parts.client.request({
-      destination: server,
-      method: 'GET',
-      path: federationPath('/v1/timestamp_to_event', roomId),
-      query: { ts, dir: direction },
-      timeoutMs: TIMEOUT_MS,
-      maxBytes: EVENT_TS_BYTES,
-      signal,
-    });
-    const { event_id: eventId, origin_server_ts: told } = isJsonObject(answer) ? answer : {};
-    if (typeof eventId !== 'string' || !isEventId(eventId) || typeof told !== 'number') {
-      throw new FederationError('malformed', server, 'the answer names no event and its time');
-    }
-    return { eventId, ts: told };
   }
 }

@@ -160,13 +160,17 @@ class Audiences {
    * The server of a user whose invite or knock ends with this event: it is in the room with nobody, perhaps, but has to
    * know.
    */
-  #outsiderOf({ type, stateKey, content }: StoredEvent, before: StateGroupId): ServerName | undefined {
+  #outsiderOf({ type, sender, stateKey, content }: StoredEvent, before: StateGroupId): ServerName | undefined {
     const { serverName, groups, events } = this.#parts;
     if (type !== 'm.room.member' || stateKey === undefined || !isUserId(stateKey)) return undefined;
     const membership = membershipOf({ content });
     if (membership !== 'leave' && membership !== 'ban') return undefined;
     const server = serverNameOf(stateKey);
-    const nid = server === serverName ? undefined : groups.find(before, 'm.room.member', stateKey);
+    // Whoever ends it themselves has told us of it.
+    const nid =
+      server === serverName || server === serverNameOf(sender)
+        ? undefined
+        : groups.find(before, 'm.room.member', stateKey);
     if (nid === undefined) return undefined;
     const was = membershipOf(events.getByNid(nid));
     return was === 'invite' || was === 'knock' ? server : undefined;

@@ -101,8 +101,8 @@ export class RoomGraph implements GraphReader {
   }
 
   /**
-   * The auth chain in steps of bounded work, each event once. The events that were asked for are part of it only where
-   * others of them rest upon them.
+   * The auth chain in steps of bounded work, each event once; a step may come to nothing new. The events that were asked
+   * for are part of it only where others of them rest upon them.
    */
   *#walk(eventIds: Iterable<EventId>): Generator<number[], void, undefined> {
     const seen = new Set<number>();
@@ -126,13 +126,11 @@ export class RoomGraph implements GraphReader {
       // Where the room's ID names its create event, no event lists it, though all rest upon it.
       const [first] = nids;
       const create = seen.size > 0 || first === undefined ? [] : this.#impliedBy(first, nids);
-      const fresh = takeNew([...create, ...edges.map(({ auth_nid: nid }) => nid), ...named]);
-      if (fresh.length > 0) yield fresh;
+      yield takeNew([...create, ...edges.map(({ auth_nid: nid }) => nid), ...named]);
     }
     for (let at = 0; at < pending.length; at += STEP) {
       const edges = this.#listEdges.list(jsonList(pending.slice(at, at + STEP)));
-      const fresh = takeNew(edges.map(({ auth_nid: nid }) => nid));
-      if (fresh.length > 0) yield fresh;
+      yield takeNew(edges.map(({ auth_nid: nid }) => nid));
     }
   }
 

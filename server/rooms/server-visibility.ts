@@ -82,8 +82,8 @@ class ServerView {
     if (serverNameOf(event.sender) === this.#server) return true;
     const stored = this.#parts.events.asStored(event);
     if (stored === undefined || stored.verdict === 'rejected') return false;
-    // What a user who had their account erased said is shown whole only to those who were there to hear it.
-    if (this.#parts.isErased(stored.sender) && !this.#wasThere(stored)) return false;
+    // Whoever was there to hear it has it: this is for those who ask again.
+    if (this.#parts.isErased(stored.sender)) return false;
     const isState = stored.stateKey !== undefined;
     if (this.#isInRoom && isState && AUTH_TYPES.has(stored.type)) return true;
     // Of these is known that they were part of some state, which whoever is in the room can ask for.
@@ -91,10 +91,6 @@ class ServerView {
     if (this.#allows(stored.stateBefore)) return true;
     // Events that change what is asked for may be seen by what held before or by what holds after them.
     return this.#changesOutlook(stored) && this.#allows(stored.stateAfter);
-  }
-
-  #wasThere({ stateBefore }: StoredEvent): boolean {
-    return stateBefore !== undefined && this.#presenceIn(stateBefore).joined !== undefined;
   }
 
   #changesOutlook({ type, stateKey }: StoredEvent): boolean {

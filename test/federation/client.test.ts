@@ -176,13 +176,15 @@ test('in the background a server is asked for longer, and the first good answer 
 
 test('a server that says when to come back is obeyed, or not asked again if that is too long', async () => {
   let after: string | undefined = '2';
+  let isSilent = false;
   const times: number[] = [];
   const clock = new ManualClock();
   await using internet = await start((request, response) => {
     times.push(clock.now());
     const done = times.length === 2;
     const header = after === undefined ? {} : { 'retry-after': after };
-    answerJson({ errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 1_000_000 }, done ? 200 : 429, header)(request, response);
+    const body = { errcode: 'M_LIMIT_EXCEEDED', ...(isSilent ? {} : { retry_after_ms: 1_000_000 }) };
+    answerJson(body, done ? 200 : 429, header)(request, response);
   });
   const network = internet.network({ clock });
   await until(clock, network.client.request({ ...get, retries: 'short' }), 10);
@@ -193,7 +195,11 @@ test('a server that says when to come back is obeyed, or not asked again if that
     await assert.rejects(asking, { kind: 'refused', status: 429 });
     assert.equal(internet.seen.length, before + 1);
   }
-  assert.ok(network.destinations.readyAt(peer) > clock.now(), 'who limits us is left alone');
+  assert.equal(network.destinations.readyAt(peer), 0, 'it is well');
+  after = undefined;
+  isSilent = true;
+  await assert.rejects(network.client.request(get), { kind: 'refused', status: 429 });
+  assert.ok(network.destinations.readyAt(peer) > clock.now(), 'who does not say until when is left alone');
 });
 
 for (const [what, cert] of [

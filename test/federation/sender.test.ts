@@ -395,3 +395,18 @@ test('two makers of one type of EDU are a mistake', (t) => {
   sender.provide('m.test', () => undefined);
   assert.throws(() => sender.provide('m.test', () => undefined), /made by two/);
 });
+
+test('a clock that is set back or ahead does not keep a server waiting for longer than was meant', async (t) => {
+  for (const jump of [-24 * HOUR, 24 * HOUR]) {
+    const { peers, clock, sendEvents } = outgoing(t);
+    peers.answers.set(AWAY, () => {
+      throw new FederationError('refused', AWAY, 'later', { status: 429, body: { retry_after_ms: 8 * MINUTE } });
+    });
+    sendEvents(['news'], [AWAY]);
+    await clock.advance(1_000);
+    peers.answers.clear();
+    clock.setWallClock(clock.now() + jump);
+    await clock.advance(8 * MINUTE);
+    assert.deepEqual(peers.eventsOf(AWAY), ['news']);
+  }
+});

@@ -29,7 +29,7 @@ import { FollowerRunner } from '../../server/storage/followers.ts';
 import { createSync } from '../../server/sync/sync.ts';
 import { syncMigrations } from '../../server/sync/token.ts';
 import type { SyncContribution } from '../../server/sync/types.ts';
-import { silentLogger } from '../../server/util/log.ts';
+import { type Logger, silentLogger } from '../../server/util/log.ts';
 import { systemRandom } from '../../server/util/random.ts';
 import { ManualClock } from '../kit/manual-clock.ts';
 import { expectOk, type Json, TestClient } from '../kit/test-client.ts';
@@ -158,19 +158,27 @@ export async function encryptionHouse(
   const outside = new Outside();
   const clock = new ManualClock();
   const signingKey = generateSigningKey(systemRandom.bytes(32));
+  // What goes wrong where nobody waits for it must not leave a test waiting.
+  const { promise: failure, reject: fail } = Promise.withResolvers<never>();
+  failure.catch(() => undefined);
+  const log: Logger = {
+    ...silentLogger,
+    error: (data, sentence) => fail(new Error(sentence, { cause: data['error'] })),
+    child: () => log,
+  };
 
   async function begin(): Promise<Running> {
     const db = openDatabase({
       path: join(dir, 'homeserver.db'),
       migrations: [roomMigrations, syncMigrations, deviceMigrations, toDeviceMigrations, encryptionMigrations],
-      log: silentLogger,
+      log,
     });
     const projections: Projection[] = [];
     const contributions: SyncContribution[] = [];
     const rooms = createRooms({
       db,
       clock,
-      log: silentLogger,
+      log,
       serverName: HOME,
       signingKey,
       projections,
@@ -193,7 +201,7 @@ export async function encryptionHouse(
     const devicesModule = deviceManagement({
       db,
       clock,
-      log: silentLogger,
+      log,
       interactiveAuth,
       hooks: {
         onDeviceChanged: [(tx, userId, deviceId) => encryption.onDeviceChanged(tx, userId, deviceId)],
@@ -217,7 +225,7 @@ export async function encryptionHouse(
       db,
       clock,
       random: systemRandom,
-      log: silentLogger,
+      log,
       serverName: HOME,
       interactiveAuth,
       tokens: sync.tokens,
@@ -246,7 +254,7 @@ export async function encryptionHouse(
     const followers = new FollowerRunner({
       db,
       clock,
-      log: silentLogger,
+      log,
       followers: modules.flatMap((module) => module.followers ?? []),
     });
     followers.start();
@@ -263,7 +271,7 @@ export async function encryptionHouse(
         },
       ],
       db,
-      log: silentLogger,
+      log,
       clock,
       authenticator: {
         authenticate: (token) => {
@@ -306,7 +314,7 @@ export async function encryptionHouse(
     for (let turn = 0; turn < 3; turn += 1) {
       await clock.advance(0);
       await running.db.committed();
-      await running.followers.idle();
+      await Promise.race([running.followers.idle(), failure]);
     }
   };
   const move = async (roomId: RoomId, userId: UserId, membership: string): Promise<void> => {
@@ -420,5 +428,9 @@ export function update(
 
 /** Waits in turns of the event loop, without sleeping. */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 100_000; turn += 1) {
+    if (isSo()) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  throw new Error('it never came to be so');
 }

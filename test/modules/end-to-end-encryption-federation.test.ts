@@ -186,8 +186,13 @@ test('a list is worth nothing after a time without a shared room, whoever left i
     assert.deepEqual((await lookUp(phone, dora)).devices, { [`DEVICE${asked}`]: 'new' }, `after ${who} was away`);
     assert.deepEqual(house.outside.takePaths(AWAY), [devicesPath(dora)]);
   }
-  // Another room that spans the absence keeps it alive.
+  // Where there is another room that was shared all the time, an absence from one matters no more.
   await house.roomOf(dora);
+  await house.leave(roomId, alice);
+  assert.deepEqual((await lookUp(phone, dora)).devices, { DEVICE3: 'new' });
+  assert.deepEqual(house.outside.takePaths(AWAY), [devicesPath(dora)], 'the list is older than that room');
+  await house.join(roomId, alice);
+  await house.leave(roomId, dora);
   assert.deepEqual((await lookUp(phone, dora)).devices, { DEVICE3: 'new' });
   assert.deepEqual(house.outside.takePaths(AWAY), []);
 });

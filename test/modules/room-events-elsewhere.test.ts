@@ -99,7 +99,10 @@ test('where nobody answers the page has what there is, and a client may try agai
     return undefined;
   });
   const page = await messages(client, room, {});
-  assert.deepEqual(page.chunk.map(({ sender }: Json) => sender), [alice]);
+  assert.deepEqual(
+    page.chunk.map(({ sender }: Json) => sender),
+    [alice],
+  );
   const empty = await messages(client, room, { from: page.end });
   assert.deepEqual(empty.chunk, []);
   assert.notEqual(empty.end, page.end);

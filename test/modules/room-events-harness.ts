@@ -28,7 +28,12 @@ import {
   type RoomEventsNeeds,
 } from '../../server/modules/room-events/index.ts';
 import { migrations as threadMigrations, threading, type Threads } from '../../server/modules/threading/index.ts';
-import { createRooms, migrations as roomMigrations, type Rooms, type RoomsFederation } from '../../server/rooms/rooms.ts';
+import {
+  createRooms,
+  migrations as roomMigrations,
+  type Rooms,
+  type RoomsFederation,
+} from '../../server/rooms/rooms.ts';
 import type { EventDraft, Projection } from '../../server/rooms/types.ts';
 import { openDatabase } from '../../server/storage/database.ts';
 import { createSync } from '../../server/sync/sync.ts';

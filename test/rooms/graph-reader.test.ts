@@ -33,7 +33,10 @@ for (const version of roomVersions.keys()) {
     const chain = graph.listAuthChain([said.eventId]);
     assert.deepEqual(new Set(idsOf(chain)), expected);
     assert.equal(chain.length, expected.size);
-    assert.equal(chain.some(({ type }) => type === 'm.room.create'), true);
+    assert.equal(
+      chain.some(({ type }) => type === 'm.room.create'),
+      true,
+    );
     assert.deepEqual(new Set(graph.listAuthChainIds([said.eventId])), expected);
     assert.equal(graph.listAuthChain([said.eventId], { limit: 2 }).length, 2);
 
@@ -77,7 +80,13 @@ test('going back gives the newest first, each once, over forks and up to the lim
   await accept(home, root, left, right, further, joint);
   const { roomId } = room;
 
-  assert.deepEqual(bodiesOf(graph.listBackwards(roomId, [joint.eventId], 5)), ['joint', 'further', 'right', 'left', 'root']);
+  assert.deepEqual(bodiesOf(graph.listBackwards(roomId, [joint.eventId], 5)), [
+    'joint',
+    'further',
+    'right',
+    'left',
+    'root',
+  ]);
   assert.deepEqual(bodiesOf(graph.listBackwards(roomId, [left.eventId, right.eventId], 3)), ['right', 'left', 'root']);
   assert.equal(graph.listBackwards(roomId, [joint.eventId], 100).length, 5 + room.base.length);
   assert.deepEqual(graph.listBackwards(roomId, [joint.eventId], 0), []);
@@ -95,7 +104,9 @@ test('what is missing between two points is told earliest first, without the poi
   assert(a && b && c && f);
   const { roomId } = room;
   const missing = (options: Partial<Parameters<typeof graph.listMissing>[1]>) =>
-    bodiesOf(graph.listMissing(roomId, { earliest: [a.eventId], latest: [f.eventId], limit: 10, minDepth: 0, ...options }));
+    bodiesOf(
+      graph.listMissing(roomId, { earliest: [a.eventId], latest: [f.eventId], limit: 10, minDepth: 0, ...options }),
+    );
 
   assert.deepEqual(missing({}), ['b', 'c', 'd', 'e']);
   assert.deepEqual(missing({ limit: 2 }), ['d', 'e']);
@@ -137,6 +148,11 @@ test('rejected events and those outside the graph are never given, soft-failed o
   assert.deepEqual(bodiesOf(graph.listBackwards(roomId, [wrong.eventId], 2)), [undefined, 'first']);
   assert.deepEqual(graph.listBackwards(roomId, [stray.eventId], 10), []);
   assert.deepEqual(bodiesOf(graph.listBackwards(roomId, [ban.eventId], 2)), [undefined, 'first']);
-  const between = graph.listMissing(roomId, { earliest: [first.eventId], latest: [joint.eventId], limit: 10, minDepth: 0 });
+  const between = graph.listMissing(roomId, {
+    earliest: [first.eventId],
+    latest: [joint.eventId],
+    limit: 10,
+    minDepth: 0,
+  });
   assert.deepEqual(new Set(idsOf(between)), new Set([ban.eventId, late.eventId]));
 });

@@ -1,8 +1,24 @@
 import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
 import type { RoomEvent, StateKey } from '../../server/matrix/events/event.ts';
-import { type EventId, isEventId, type UserId } from '../../server/matrix/identifiers.ts';
+import { type EventId, isEventId, type RoomId, type UserId } from '../../server/matrix/identifiers.ts';
 import type { JsonObject } from '../../server/matrix/json.ts';
-import { type Answer, type Asked, dora, type Fields, type Play, refusal, RemoteRoom, resident } from './remote-kit.ts';
+import type { History } from '../../server/rooms/backfill.ts';
+import type { PersistedEvent } from '../../server/rooms/types.ts';
+import {
+  alice,
+  type Answer,
+  type Asked,
+  AWAY,
+  dora,
+  type Fields,
+  type House,
+  house,
+  type Play,
+  refusal,
+  RemoteRoom,
+  resident,
+} from './remote-kit.ts';
 
 type State = ReadonlyMap<StateKey, RoomEvent>;
 
@@ -17,7 +33,6 @@ function statesOf(room: RemoteRoom): Map<EventId, State> {
 
 /** A room as other servers have it, which they tell the past of. */
 export class ToldRoom extends RemoteRoom {
-
   /** Sends after the newest event, or after others: the state is then that of the first of them. */
   override send(fields: Fields, placing: { readonly after?: readonly RoomEvent[] } = {}): RoomEvent {
     const [first] = placing.after ?? [];
@@ -130,4 +145,37 @@ export function numbersOf(events: readonly { readonly type: string; readonly con
 export function range(from: number, to: number): number[] {
   const step = from <= to ? 1 : -1;
   return Array.from({ length: Math.abs(to - from) + 1 }, (_, at) => from + at * step);
+}
+
+/** Wherever something is lacking. */
+export const EVERYWHERE = { depth: Number.MAX_SAFE_INTEGER };
+
+export interface Newcomer {
+  readonly home: House;
+  readonly history: History;
+  /** What happens from now on is all that counts. */
+  readonly forget: () => void;
+}
+
+/** Alice's server has joined the room just now. */
+export async function newcomer(t: TestContext, room: ToldRoom, also?: Play): Promise<Newcomer> {
+  const home = house(t, room.play(also));
+  await home.remote.join({ userId: alice, roomId: room.roomId, servers: [AWAY], content: { membership: 'join' } });
+  const history = home.rooms.federated?.history;
+  assert(history);
+  home.asked.length = 0;
+  return { home, history, forget: () => void (home.asked.length = 0) };
+}
+
+/** All that is shown of the room, newest first. */
+export function shown({ rooms }: House, roomId: RoomId): PersistedEvent[] {
+  return rooms.timeline.page({ roomId, from: undefined, direction: 'b', limit: 10_000 }).events;
+}
+
+/** Asks for more until nothing comes any more; gives how often something did. */
+export async function fetchAll(history: History, roomId: RoomId): Promise<number> {
+  for (let times = 0; ; times += 1) {
+    assert(times < 20, 'it comes to an end');
+    if (!(await history.backfill(roomId, EVERYWHERE, 100))) return times;
+  }
 }

@@ -59,6 +59,5 @@ export const rateLimitOptionTable = {
     integer({ min: 1 }),
     50,
     'How often read receipts of a room are sent to other servers.',
-    { note: LATER },
   ),
 };

@@ -259,13 +259,15 @@ class Client implements FederationClient {
     });
     const isBusy = status === 429;
     const askedMs = isBusy && isJsonObject(json) ? json['retry_after_ms'] : undefined;
+    const retryAfterMs =
+      readRetryAfter(headers['retry-after'], this.#needs.clock.now()) ??
+      (typeof askedMs === 'number' && askedMs >= 0 ? askedMs : undefined);
     return {
       error,
-      // Whoever limits us is to be left alone for a while too. Other refusals say that the server is well.
-      isTrouble: status >= 500 || isBusy,
-      retryAfterMs:
-        readRetryAfter(headers['retry-after'], this.#needs.clock.now()) ??
-        (typeof askedMs === 'number' && askedMs >= 0 ? askedMs : undefined),
+      // One who limits us and says until when is well; one who does not say is left alone as if in trouble.
+      isTrouble: status >= 500 || (isBusy && retryAfterMs === undefined),
+      isFinal: status < 500 && !isBusy,
+      retryAfterMs,
     };
   }
 

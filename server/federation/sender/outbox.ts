@@ -51,7 +51,7 @@ export interface SweepLimits {
   readonly live: number;
   /** The most for one that does not. */
   readonly failing: number;
-  keepFor(server: ServerName): number;
+  readonly keepFor: (server: ServerName) => number;
 }
 
 interface Behind {
@@ -142,7 +142,13 @@ export class Outbox {
     );
     this.#listServers = db.prepareRead('SELECT server FROM outgoing_cursors UNION SELECT server FROM outgoing_edus');
     this.#listRooms = db.prepareRead('SELECT DISTINCT room_id FROM outgoing_pdus');
-    this.#listOfRoom = db.prepareRead('SELECT seq, audience_id FROM outgoing_pdus WHERE room_id = ? ORDER BY seq DESC');
+    this.#listOfRoom = db.prepareRead(
+      'SELECT seq, audience_id FROM outgoing_pdus WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?',
+    );
+    this.#listAudiences = db.prepareRead('SELECT DISTINCT audience_id FROM outgoing_pdus WHERE room_id = ?');
+    this.#findOlder = db.prepareRead(
+      'SELECT seq FROM outgoing_pdus WHERE room_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?',
+    );
     this.#listBehind = db.prepareRead(`
       SELECT server, seq FROM outgoing_audience_servers JOIN outgoing_cursors USING (server) WHERE audience_id = ?`);
     this.#removePdu = db.prepareWrite('DELETE FROM outgoing_pdus WHERE seq = ?');
@@ -153,8 +159,10 @@ export class Outbox {
     this.#removeAudience = db.prepareWrite('DELETE FROM outgoing_audiences WHERE audience_id = ?');
     this.#countPdus = db.prepareRead(`
       SELECT c.server, count(*) AS count, min(p.queued_ts) AS oldest
-      FROM outgoing_pdus AS p CROSS JOIN outgoing_audience_servers AS a CROSS JOIN outgoing_cursors AS c
-      WHERE a.audience_id = p.audience_id AND c.server = a.server AND p.seq > c.seq GROUP BY c.server`);
+      FROM (SELECT DISTINCT audience_id FROM outgoing_pdus) AS d CROSS JOIN outgoing_cursors AS c
+        CROSS JOIN outgoing_audience_servers AS a CROSS JOIN outgoing_pdus AS p
+      WHERE a.audience_id = d.audience_id AND a.server = c.server AND p.audience_id = a.audience_id AND p.seq > c.seq
+      GROUP BY c.server`);
     this.#countEdus = db.prepareRead(
       'SELECT server, count(*) AS count, min(queued_ts) AS oldest FROM outgoing_edus GROUP BY server',
     );
@@ -286,7 +294,8 @@ export class Outbox {
     const live = [...audiences.values()].flat().filter(({ keep }) => keep >= limits.live);
     const lacked = Math.min(...live.map(({ cursor }) => cursor));
     const beyond = this.#findOlder.find(roomId, limits.live)?.seq ?? 0;
-    const sweep: Sweep = { roomId, audiences, kept: new Map(), below: Math.max(lacked, beyond) + 1, lost: 0 };
+    const kept = new Map(live.map(({ server }) => [server, Number.POSITIVE_INFINITY]));
+    const sweep: Sweep = { roomId, audiences, kept, below: Math.max(lacked, beyond) + 1, lost: 0 };
     // The newest are, and those who lag have had these of their share.
     for (const { seq, audience_id: id } of this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limits.failing)) {
       if (seq >= sweep.below) this.#isNeeded(sweep, seq, id);

@@ -52,14 +52,12 @@ export class Slots {
   async #grant(): Promise<void> {
     if (this.#isGranting) return;
     this.#isGranting = true;
-    let granted = 0;
     for (let grant = this.#next(); grant !== undefined; grant = this.#next()) {
       grant();
-      granted += 1;
-      if (granted % PER_TURN === 0) await nextTurn();
+      for (let granted = 1; granted < PER_TURN; granted += 1) this.#next()?.();
+      // Who comes now has to wait for the next turn, even if there is room.
+      await nextTurn();
     }
-    // Who comes now has to wait for the next turn all the same.
-    await nextTurn();
     this.#isGranting = false;
   }
 

@@ -183,7 +183,8 @@ function readReferences(
 function idOfPair(entry: JsonValue): JsonValue | undefined {
   if (!Array.isArray(entry) || entry.length !== 2) return undefined;
   const [id, hashes] = entry as readonly JsonValue[];
-  return isHashes(hashes) ? id : undefined;
+  // The hash beside the ID says nothing that is used, and there are rooms with events that have none.
+  return isJsonObject(hashes) ? id : undefined;
 }
 
 function isHashes(value: JsonValue | undefined): boolean {

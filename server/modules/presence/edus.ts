@@ -2,7 +2,6 @@ import type { Edu, EduHandler } from '../../federation/types.ts';
 import { badJson } from '../../matrix/errors.ts';
 import { isUserId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import type { RemotePresence } from './service/remote.ts';
 import { MAX_STATUS_BYTES } from './service/presence.ts';
 import type { PresenceState } from './store.ts';
 
@@ -10,7 +9,7 @@ import type { PresenceState } from './store.ts';
 const MAX_USERS = 1_000;
 
 /** m.presence (server-server API, "Presence"): a server speaks for its own users only. */
-export function presenceEdu(remote: RemotePresence): EduHandler {
+export function presenceEdu(remote: { accept(said: SaidPresence): void }): EduHandler {
   return {
     accept: (origin, content) => {
       const { push } = content;

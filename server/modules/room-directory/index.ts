@@ -11,7 +11,6 @@ import { createPublicRooms, type PublicRooms } from './service/public-rooms.ts';
 import { remoteDirectories } from './service/remote.ts';
 import { createPublication, type Publication } from './service/publication.ts';
 import { type RoomSummaries, summaryProjection } from './service/summaries.ts';
-import type { Clock } from '../../util/clock.ts';
 import { AliasStore } from './store/aliases.ts';
 import { SummaryStore } from './store/summaries.ts';
 
@@ -29,7 +28,6 @@ export type { RoomSummaries } from './service/summaries.ts';
 export type { RoomSummary } from './store/summaries.ts';
 
 export interface RoomDirectoryNeeds extends Omit<DirectoryNeeds, 'remote'> {
-  readonly clock: Clock;
   /** Asks other servers. Absent on a server that does not federate. */
   readonly client?: FederationClient | undefined;
 }
@@ -48,8 +46,8 @@ export interface RoomDirectory extends Module {
 
 /** Aliases of rooms, and the directory of published ones (spec: "Room aliases", "Published room directory"). */
 export function roomDirectory(needs: RoomDirectoryNeeds): RoomDirectory {
-  const { db, state, members, settings, client, clock } = needs;
-  const remote = client === undefined ? undefined : remoteDirectories({ client, clock });
+  const { db, state, members, settings, client } = needs;
+  const remote = client === undefined ? undefined : remoteDirectories({ client });
   const aliasStore = new AliasStore(db);
   const summaryStore = new SummaryStore(db);
   const publication = createPublication(needs, {

@@ -2,6 +2,7 @@ import { federationPath } from '../../federation/path.ts';
 import type { RoomEvent } from '../../matrix/events/event.ts';
 import { parsePdu } from '../../matrix/events/parse.ts';
 import { redactPdu } from '../../matrix/events/redact.ts';
+import { badJson } from '../../matrix/errors.ts';
 import { type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
 import { addSignature, signaturesOf } from '../../matrix/signing.ts';
@@ -78,6 +79,7 @@ async function takeSignatures(
 ): Promise<RoomEvent | undefined> {
   const returned = isJsonObject(answer) ? answer['event'] : undefined;
   if (!isJsonObject(returned)) return undefined;
+  if (!parsePdu(returned, event.version).ok) throw badJson(`What ${server} returned is no event`);
   let signatures = event.pdu['signatures'];
   for (const { keyId, signature } of signaturesOf(returned, server).slice(0, MAX_SIGNATURES)) {
     signatures = addSignature(signatures, server, keyId, signature);

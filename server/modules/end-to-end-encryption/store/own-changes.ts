@@ -35,9 +35,9 @@ export class OwnChangeStore {
       FROM own_device_changes WHERE user_id = ?`);
     this.#listUsers = db.prepareRead<{ user_id: string; met: number }>(`
       SELECT user_id, max(met) AS met FROM (
-        SELECT user_id, 0 AS met FROM own_device_changes WHERE position > ?1 AND position <= ?2
+        SELECT user_id, 0 AS met FROM own_device_changes WHERE position > ? AND position <= ?
         UNION ALL
-        SELECT user_id, 1 AS met FROM device_list_meetings WHERE position > ?1 AND position <= ?2
+        SELECT user_id, 1 AS met FROM device_list_meetings WHERE position > ? AND position <= ?
       ) GROUP BY user_id`);
     this.#putMeeting = db.prepareWrite(`
       INSERT INTO device_list_meetings (user_id, position) VALUES (?, ?)
@@ -76,7 +76,7 @@ export class OwnChangeStore {
 
   /** Users of whom something changed, or who met other servers, in (since, now]. */
   listUsers(since: StreamPosition, now: StreamPosition): { readonly userId: UserId; readonly hasMet: boolean }[] {
-    return this.#listUsers.list(since, now).map((row) => ({ userId: row.user_id as UserId, hasMet: row.met === 1 }));
+    return this.#listUsers.list(since, now, since, now).map((row) => ({ userId: row.user_id as UserId, hasMet: row.met === 1 }));
   }
 
   findTold(userId: UserId, server: ServerName): Told | undefined {

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import { FederationError } from '../../../federation/errors.ts';
 import { federationPath } from '../../../federation/path.ts';
 import type { FederationClient } from '../../../federation/types.ts';
@@ -6,12 +5,8 @@ import { notFound } from '../../../matrix/errors.ts';
 import { isRoomId, isServerName, type RoomAlias, type ServerName, serverNameOf } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import { asMatrixError } from '../../../rooms/remote/failures.ts';
-import type { Clock } from '../../../util/clock.ts';
 import type { AliasTarget, RemoteDirectories } from './needs.ts';
 
-/** An alias that was found a moment ago is still where it was: joining by alias asks twice. */
-const KEPT_MS = 30_000;
-const ALIASES_KEPT = 500;
 /** Servers taken from an answer; a join tries far fewer. */
 const MAX_SERVERS = 100;
 const MAX_ALIAS_BYTES = 256_000;
@@ -21,14 +16,9 @@ const MAX_ROOMS = 1_000;
 const TIMEOUT_MS = 15_000;
 const TEXT_KEYS = ['name', 'topic', 'canonical_alias', 'avatar_url', 'join_rule', 'room_type'];
 
-interface Kept {
-  readonly askedAt: number;
-  readonly target: Promise<AliasTarget | undefined>;
-}
-
 /** Directories of other servers (server-server API, "Querying for information", "Published Room Directory"). */
-export function remoteDirectories({ client, clock }: { client: FederationClient; clock: Clock }): RemoteDirectories {
-  const kept = new LRUCache<RoomAlias, Kept>({ max: ALIASES_KEPT });
+export function remoteDirectories({ client }: { client: FederationClient }): RemoteDirectories {
+  const asked = new Map<RoomAlias, Promise<AliasTarget | undefined>>();
 
   async function ask(alias: RoomAlias): Promise<AliasTarget | undefined> {
     try {
@@ -50,15 +40,11 @@ export function remoteDirectories({ client, clock }: { client: FederationClient;
 
   return {
     findAlias: (alias) => {
-      const known = kept.get(alias);
-      if (known !== undefined && clock.now() - known.askedAt < KEPT_MS) return known.target;
-      const target = ask(alias);
-      kept.set(alias, { askedAt: clock.now(), target });
-      const forget = (): void => {
-        if (kept.get(alias)?.target === target) kept.delete(alias);
-      };
-      // Only what was found is kept: an alias is often made just after it was looked for.
-      target.then((found) => found === undefined && forget(), forget);
+      const running = asked.get(alias);
+      if (running !== undefined) return running;
+      // Nothing is kept: an alias may lead elsewhere a moment later. But many may ask for the same one at once.
+      const target = ask(alias).finally(() => asked.delete(alias));
+      asked.set(alias, target);
       return target;
     },
 

@@ -4,7 +4,7 @@ import type { RoomEvent } from '../../../matrix/events/event.ts';
 import { parsePdu } from '../../../matrix/events/parse.ts';
 import { signPdu } from '../../../matrix/events/sign.ts';
 import { isUserId, type RoomId, type ServerName, serverNameOf } from '../../../matrix/identifiers.ts';
-import type { JsonObject } from '../../../matrix/json.ts';
+import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import type { RoomVersion } from '../../../matrix/room-versions.ts';
 import type { PersistedEvent } from '../../../rooms/types.ts';
 import type { Handshakes } from './handshakes.ts';
@@ -33,8 +33,10 @@ export interface Submissions {
   listKnockState(knock: PersistedEvent): JsonObject[];
 }
 
-/** Reads an event that came in a request. @throws MatrixError M_BAD_JSON, M_TOO_LARGE */
+/** Reads an event that came in a request. @throws MatrixError M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE */
 export function readEvent(body: JsonObject, version: RoomVersion): RoomEvent {
+  // Nothing was signed that has no hash to sign.
+  if (!isJsonObject(body['hashes'])) throw forbidden('The event is not hashed and signed');
   const parsed = parsePdu(body, version);
   if (parsed.ok) return parsed.event;
   const reason = `This is no event of room version ${version.id}: ${parsed.reason}`;
