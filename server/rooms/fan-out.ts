@@ -61,7 +61,7 @@ export class FanOut implements Forwarder {
   }
 
   /** Hands events over as they are committed. Which of a room's servers are shut out by its ACLs, `acls` tells. */
-  follower({ sender, acls }: { sender: PduSender; acls: ServerAcls }): Follower {
+  follower({ sender, acls }: { sender: PduSender; acls: Pick<ServerAcls, 'isAllowedBy'> }): Follower {
     const audiences = new Audiences({ ...this.#parts, acls });
     return {
       name: 'fan-out',
@@ -133,13 +133,13 @@ const NOBODY: readonly ServerName[] = Object.freeze([]);
 
 /** Who is to have an event: the servers with a user in the room before it. Kept for each state that was asked for. */
 class Audiences {
-  readonly #parts: FanOutParts & { readonly acls: ServerAcls };
+  readonly #parts: FanOutParts & { readonly acls: Pick<ServerAcls, 'isAllowedBy'> };
   readonly #kept = new LRUCache<string, readonly ServerName[]>({
     maxSize: NAMES_KEPT,
     sizeCalculation: (servers) => 1 + servers.length,
   });
 
-  constructor(parts: FanOutParts & { readonly acls: ServerAcls }) {
+  constructor(parts: FanOutParts & { readonly acls: Pick<ServerAcls, 'isAllowedBy'> }) {
     this.#parts = parts;
   }
 
@@ -180,13 +180,14 @@ class Audiences {
     const { heads, events, groups, acls, serverName } = this.#parts;
     const head = heads.find(roomId);
     if (head === undefined) return NOBODY;
-    const aclNid = groups.find(head.current, 'm.room.server_acl', '');
-    const isPruned = aclNid !== undefined && events.getByNid(aclNid).redactedBy !== undefined;
-    const key = `${group} ${aclNid ?? ''}${isPruned ? '-' : ''}`;
+    // Of the state before the event: whoever is shut out by it is told so.
+    const aclNid = groups.find(group, 'm.room.server_acl', '');
+    const acl = aclNid === undefined ? undefined : events.getByNid(aclNid);
+    const key = `${group}${acl?.redactedBy === undefined ? '' : '-'}`;
     const kept = this.#kept.get(key);
     if (kept !== undefined) return kept;
     const inside = this.#isFederated(group) ? this.#listJoined(head, group) : [];
-    const servers = Object.freeze(inside.filter((server) => server !== serverName && acls.isAllowed(server, roomId)));
+    const servers = Object.freeze(inside.filter((server) => server !== serverName && acls.isAllowedBy(server, acl)));
     this.#kept.set(key, servers);
     return servers;
   }

@@ -13,6 +13,8 @@ import type { PersistedEvent } from './types.ts';
 export interface ServerAcls {
   /** True for an unknown room and for one without ACLs. */
   isAllowed(server: ServerName, roomId: RoomId): boolean;
+  /** The same by one m.room.server_acl event; undefined stands for a state without one. */
+  isAllowedBy(server: ServerName, acl: PersistedEvent | undefined): boolean;
 }
 
 /** Events kept to check others, in bulk. */
@@ -55,6 +57,10 @@ export interface GraphReader {
   listAuthChain(eventIds: Iterable<EventId>, options?: { readonly limit?: number }): PersistedEvent[];
   /** As `listAuthChain`, IDs only: nothing is parsed. */
   listAuthChainIds(eventIds: Iterable<EventId>): EventId[];
+  /**
+   * As `listAuthChainIds`, with the events themselves, earlier ones first. Lets others have their turn in between.
+   */
+  gatherAuthChain(eventIds: Iterable<EventId>): Promise<EventId[]>;
   /** As `listAuthChainIds`, in steps of a few milliseconds: whoever walks lets others have their turn in between. */
   walkAuthChain(eventIds: Iterable<EventId>): Iterable<readonly EventId[]>;
   /**

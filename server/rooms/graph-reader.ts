@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createEventIdOf } from '../matrix/auth-rules/auth-state.ts';
 import type { EventId, RoomId } from '../matrix/identifiers.ts';
 import { jsonList } from '../storage/sql.ts';
@@ -42,6 +43,24 @@ export class RoomGraph implements GraphReader {
 
   listAuthChainIds(eventIds: Iterable<EventId>): EventId[] {
     return [...this.walkAuthChain(eventIds)].flat();
+  }
+
+  async gatherAuthChain(eventIds: Iterable<EventId>): Promise<EventId[]> {
+    const starts = [...eventIds];
+    const nids = new Set<number>();
+    for (const ids of stepsOf(starts)) for (const nid of this.#nidsOf(ids)) nids.add(nid);
+    for (const step of this.#walk(starts)) {
+      for (const nid of step) nids.add(nid);
+      await nextTurn();
+    }
+    // An event is stored after those it rests upon.
+    const ordered = [...nids].sort((a, b) => a - b);
+    const chain: EventId[] = [];
+    for (let at = 0; at < ordered.length; at += STEP) {
+      chain.push(...this.#events.listEventIds(ordered.slice(at, at + STEP)));
+      await nextTurn();
+    }
+    return chain;
   }
 
   *walkAuthChain(eventIds: Iterable<EventId>): Generator<readonly EventId[], void, undefined> {

@@ -139,7 +139,6 @@ class Intake {
   /** The event, if anything is to be done with it. */
   #read(pdu: JsonValue): RoomEvent | undefined {
     const { roomId, version } = this.#room;
-    // Servers before room version 12 put the ID into the create event, later ones must not: a copy with it is no event.
     if (!isJsonObject(pdu)) return this.#drop(undefined, 'it is not an object');
     const parsed = parsePdu(pdu, version);
     if (!parsed.ok) return this.#drop(undefined, parsed.reason);

@@ -5,7 +5,7 @@ import type { JsonObject } from '../matrix/json.ts';
 import { compileGlob, foldCase, type Glob } from '../matrix/push-rules/glob.ts';
 import { atMost } from '../util/lru.ts';
 import type { ServerAcls } from './federation-types.ts';
-import type { StateReader } from './types.ts';
+import type { PersistedEvent, StateReader } from './types.ts';
 
 const LISTS_KEPT = 500;
 /** Verdicts kept for each list. */
@@ -30,7 +30,10 @@ export class RoomServerAcls implements ServerAcls {
 
   isAllowed(server: ServerName, roomId: RoomId): boolean {
     // 1
-    const event = this.#state.findCurrent(roomId, 'm.room.server_acl', '');
+    return this.isAllowedBy(server, this.#state.findCurrent(roomId, 'm.room.server_acl', ''));
+  }
+
+  isAllowedBy(server: ServerName, event: PersistedEvent | undefined): boolean {
     if (event === undefined) return true;
     // A redacted list is another one: it has lost all it said.
     const key = `${event.eventId} ${event.redactedBy ?? ''}`;

@@ -148,6 +148,8 @@ class Batch {
       const redaction = this.#visible.get(event.redactedBy);
       // Redactions can be redacted, by each other even: one is enough.
       if (redaction !== undefined) unsigned['redacted_because'] = this.#show(redaction, false);
+      // NOT-SPEC: other servers have long named it so, and there are those who look for it.
+      unsigned['redacted_by'] = event.redactedBy;
     }
     const added = this.#decorated.get(event.eventId);
     return added === undefined ? unsigned : merge(unsigned, added);

@@ -3,11 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { allMigrations } from '../../server/compose.ts';
 import { type Dns, DnsError } from '../../server/federation/discovery/dns.ts';
 import { dialTcp } from '../../server/federation/outbound/dial.ts';
 import type { StartOptions } from '../../server/main.ts';
-import type { Clock } from '../../server/util/clock.ts';
-import type { Logger } from '../../server/util/log.ts';
+import { isServerName } from '../../server/matrix/identifiers.ts';
+import { generateSigningKey } from '../../server/matrix/signing.ts';
+import { createRooms } from '../../server/rooms/rooms.ts';
+import { openDatabase } from '../../server/storage/database.ts';
+import { type Clock, systemClock } from '../../server/util/clock.ts';
+import { type Logger, silentLogger } from '../../server/util/log.ts';
+import { systemRandom } from '../../server/util/random.ts';
 import { makeAuthority, type TestAuthority } from './certificates.ts';
 import { TestServer } from './test-server.ts';
 
@@ -83,7 +89,7 @@ export class TestNetwork implements AsyncDisposable {
 
   /** The options with which a server takes part in the network. */
   async configOf(serverName: string): Promise<Record<string, unknown>> {
-    const files = await this.authority.issueTo(join(this.#dir, serverName), { dnsNames: [serverName] });
+    const files = await this.issueTo(serverName);
     return {
       listeners: [
         { type: 'http', port: 0, bind_addresses: ['127.0.0.1'], resources: [{ names: ['client'] }] },
@@ -98,6 +104,15 @@ export class TestNetwork implements AsyncDisposable {
       // Nobody should have to wait ten minutes after a server was down for a moment.
       federation: { destination_min_retry_interval: '1s', destination_max_retry_interval: '2s' },
     };
+  }
+
+  /** The files of a certificate for a server: of a name, or of an address with a port. */
+  issueTo(serverName: string): ReturnType<TestAuthority['issueTo']> {
+    const host = serverName.replace(/:\d+$/, '');
+    return this.authority.issueTo(
+      join(this.#dir, host),
+      /^[\d.]+$/.test(host) ? { ipAddresses: [host] } : { dnsNames: [host] },
+    );
   }
 
   /** Adds somebody a test plays, or takes note of another port. */
@@ -117,6 +132,17 @@ export class TestNetwork implements AsyncDisposable {
 
   mend(a: TestServer | string, b: TestServer | string): void {
     this.#cuts.delete(pairOf(nameOf(a), nameOf(b)));
+  }
+
+  /** Nobody on the network reaches this one, nor is reached by it. */
+  isolate(server: TestServer | string): void {
+    for (const name of this.#places.keys()) if (name !== nameOf(server)) this.cut(server, name);
+  }
+
+  /** All links work again, and everybody knows it: nobody waits any longer for whom they left alone. */
+  mendAll(): void {
+    this.#cuts.clear();
+    for (const server of this.#servers) server.wake();
   }
 
   /** The names and connections that a server has. */
@@ -150,6 +176,12 @@ export class TestNetwork implements AsyncDisposable {
     };
   }
 
+  /** Stops every server; all that they keep of rooms has to be whole. */
+  async check(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.end()));
+    for (const server of this.#servers) assert.deepEqual(await checkStoredRooms(server), [], server.serverName);
+  }
+
   /** Stops every server and deletes their data. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
@@ -160,6 +192,38 @@ export class TestNetwork implements AsyncDisposable {
     for (const [name, { federationPort }] of this.#places) if (federationPort === port) return name;
     return undefined;
   }
+}
+
+/** What is wrong with the rooms that a server which does not run has stored. */
+async function checkStoredRooms({ dir, serverName }: TestServer): Promise<string[]> {
+  assert.ok(isServerName(serverName));
+  const db = openDatabase({ path: join(dir, 'homeserver.db'), migrations: allMigrations, log: silentLogger });
+  try {
+    const rooms = createRooms({
+      db,
+      clock: systemClock,
+      log: silentLogger,
+      serverName,
+      signingKey: generateSigningKey(systemRandom.bytes(32)),
+      projections: [],
+    });
+    return [...db.integrityCheck(), ...rooms.checkConsistency()];
+  } finally {
+    await db.close();
+  }
+}
+
+/** The body of a test: what is told happens on a network of these servers, and leaves their rooms whole. */
+export function onNetwork<const Names extends readonly string[]>(
+  names: Names,
+  tell: (servers: { [Index in keyof Names]: TestServer }, network: TestNetwork) => Promise<void>,
+  options: TestNetworkOptions = {},
+): () => Promise<void> {
+  return async () => {
+    await using set = await TestNetwork.start(names, options);
+    await tell(set.servers, set.network);
+    await set.network.check();
+  };
 }
 
 function nameOf(server: TestServer | string): string {

@@ -327,7 +327,7 @@ export async function encryptionHouse(
     clock,
     db: () => running.db,
     settle,
-    device: (userId, deviceId = 'PHONE', displayName = undefined) => {
+    device: (userId, deviceId = 'PHONE', displayName) => {
       const { db, devices } = running;
       db.write((tx) => devices.ensure(tx, userId, deviceNamed(deviceId), displayName));
       const token = `${userId} ${deviceId}`.replaceAll(/[^\w]/g, '-');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Edu } from '../../server/federation/types.ts';
 import { expectOk, type Json } from '../kit/test-client.ts';
-import { alice, AWAY, bob, dora, userId } from '../rooms/room-kit.ts';
+import { alice, AWAY, bob, carol, dora, userId } from '../rooms/room-kit.ts';
 import { deviceNamed, devicesPath, encryptionHouse, serverNamed } from './encryption-federation-house.ts';
 import { deviceKeysOf, Identity, KEYS, signed, upload } from './encryption-kit.ts';
 
@@ -115,7 +115,9 @@ test('who joins a room tells the servers in it of their devices, and a server th
     ['LAPTOP', 'there'],
   ]);
   // Who has no keys has nothing to say.
-  await house.join(roomId, userId('@carol:hearth.test'));
+  house.device(carol);
+  await house.settle();
+  await house.join(roomId, carol);
   assert.deepEqual(house.outside.take(AWAY), []);
 
   await house.leave(roomId, dora);

@@ -55,7 +55,10 @@ test('the devices of somebody in a shared room are fetched once, and kept up by 
   await house.receive(AWAY, UPDATE, update(dora, 'ONE', { stream: 5, prev: [2] }));
   assert.deepEqual(await changed(), []);
   await house.restart();
-  assert.deepEqual((await lookUp(phone, dora)).devices, { TWO: 'second' });
+  // Nor does an old one that comes again bring back what is gone since.
+  await house.receive(AWAY, UPDATE, update(dora, 'TWO', { stream: 6, prev: [5] }));
+  await house.receive(AWAY, UPDATE, update(dora, 'TWO', { stream: 2, prev: [1], key: 'second' }));
+  assert.deepEqual((await lookUp(phone, dora)).devices, {});
   assert.deepEqual(house.outside.takePaths(AWAY), [], 'nothing was asked again');
 });
 
@@ -328,6 +331,9 @@ test('cross-signing keys come with the list and by update, and what one signs of
   assert.deepEqual(await seen(phone), { master: next.masterKey, selfSigning: next.selfSigningKey });
   const refused = expectOk(await phone.post(`${KEYS}/signatures/upload`, body));
   assert.equal(refused.failures[dora][target].errcode, 'M_NOT_FOUND');
+  // A key that comes back was away all the same: nobody vouches for it any more.
+  await house.receive(AWAY, 'm.signing_key_update', { user_id: dora, master_key: doras.masterKey });
+  assert.equal((await seen(phone)).master.signatures, undefined);
   const broken = { user_id: dora, master_key: new Identity(alice).masterKey };
   await assert.rejects(house.receive(AWAY, 'm.signing_key_update', broken), { errcode: 'M_BAD_JSON' });
 });
@@ -409,7 +415,7 @@ test('other servers claim each one-time key once, and the fallback key when ther
   const [fallback] = Object.values(oneTimeKeys(phone, 1));
   await upload(phone, { one_time_keys: oneTimeKeys(phone, 2), fallback_keys: { [`${CURVE}:F`]: fallback } });
   const away = house.asServer(AWAY);
-  const claimOne = async (): Promise<Json> => {
+  const claimOne = async (): Promise<string[]> => {
     const body = { one_time_keys: { [alice]: { PHONE: CURVE, GONE: CURVE }, [dora]: { ONE: CURVE } } };
     const { one_time_keys: claimed } = expectOk(await away.post('/_matrix/federation/v1/user/keys/claim', body));
     assert.deepEqual(Object.keys(claimed), [alice]);
@@ -417,7 +423,7 @@ test('other servers claim each one-time key once, and the fallback key when ther
     return Object.keys(claimed[alice].PHONE);
   };
   const claimed = await Promise.all([claimOne(), claimOne()]);
-  assert.deepEqual(claimed.flat().toSorted(), [`${CURVE}:A1`, `${CURVE}:A2`]);
+  assert.deepEqual(new Set(claimed.flat()), new Set([`${CURVE}:A1`, `${CURVE}:A2`]));
   assert.deepEqual([await claimOne(), await claimOne()].flat(), [`${CURVE}:F`, `${CURVE}:F`]);
   assert.equal((await phone.sync()).device_one_time_keys_count[CURVE], 0);
 });

@@ -83,9 +83,9 @@ test('messages for many devices of one server go in few EDUs, in order, each ser
   assert.ok(toAway.length >= 2 && toAway.length <= 3, `${toAway.length} EDUs`);
   const arrived = toAway.flatMap(({ content }) => Object.entries<Json>((content['messages'] as Json)[dora]));
   assert.deepEqual(Object.fromEntries(arrived), devices);
-  const ids = toAway.map(({ content }) => String(content['message_id']));
+  const ids = toAway.map(({ content }) => JSON.stringify(content['message_id']));
   assert.equal(new Set(ids).size, ids.length);
-  for (const id of ids) assert.ok(id.length <= 32);
+  for (const id of ids) assert.ok(id.length <= 32 + 2, 'in quotes');
   for (const { type, content } of toAway) {
     assert.deepEqual([type, content['sender'], content['type']], [DIRECT, alice, TYPE]);
     assert.ok(JSON.stringify(content).length < 65_536);
@@ -122,4 +122,21 @@ test('what arrived is remembered for a month, in case it comes again', async (t)
   await house.receive(AWAY, DIRECT, direct('another', {}));
   await house.receive(AWAY, DIRECT, direct('m1', messages));
   assert.equal((await received(phone)).events.length, 2);
+});
+
+test('a device that never asks does not gather messages of other servers for ever', async (t) => {
+  const house = await encryptionHouse(t);
+  house.device(alice, 'LOST');
+  const phone = house.device(alice);
+  const fill = house.db().prepareWrite(`
+    INSERT INTO to_device_messages (user_id, device_id, position, sender, type, content)
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 49999)
+    SELECT '${alice}', 'LOST', -n, '${dora}', '${TYPE}', '{}' FROM numbers`);
+  house.db().write((tx) => fill.run(tx));
+  for (const id of ['m1', 'm2', 'm3']) await house.receive(AWAY, DIRECT, direct(id, { [alice]: { '*': { id } } }));
+  const count = house
+    .db()
+    .prepareRead<{ waiting: number }>("SELECT count(*) AS waiting FROM to_device_messages WHERE device_id = 'LOST'");
+  assert.equal(count.find()?.waiting, 50_000);
+  assert.equal((await received(phone)).events.length, 3);
 });

@@ -37,7 +37,7 @@ function postOffice(t: TestContext, home: Household, shutOut: ReadonlySet<Server
         tx.onCommit(() => void sent.push({ eventId, roomId, servers }));
       },
     },
-    acls: { isAllowed: (server) => !shutOut.has(server) },
+    acls: { isAllowedBy: (server) => !shutOut.has(server) },
   });
   const runner = new FollowerRunner({ db: home.db, followers: [follower], log: silentLogger, clock: home.clock });
   runner.start();
@@ -205,7 +205,7 @@ test('the same audience is handed over as the same list, so that it need not be 
   const lists = new Set<unknown>();
   const follower = home.rooms.fanOut.follower({
     sender: { sendPdu: (_tx, destinations) => void lists.add(destinations) },
-    acls: { isAllowed: () => true },
+    acls: { isAllowedBy: () => true },
   });
   const runner = new FollowerRunner({ db: home.db, followers: [follower], log: silentLogger, clock: home.clock });
   runner.start();

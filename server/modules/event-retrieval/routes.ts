@@ -65,14 +65,15 @@ export function retrievalRoutes(service: Retrieval): Route[] {
       body: Type.Object({
         limit: Type.Optional(count),
         min_depth: Type.Optional(count),
-        earliest_events: Type.Array(eventId, { maxItems: MOST_ENDS }),
-        latest_events: Type.Array(eventId, { maxItems: MOST_ENDS }),
+        earliest_events: Type.Optional(Type.Array(eventId, { maxItems: MOST_ENDS })),
+        // NOT-SPEC: both are required there; a question without them is answered with nothing, as ever.
+        latest_events: Type.Optional(Type.Array(eventId, { maxItems: MOST_ENDS })),
       }),
       handle: ({ origin, params, body }) => ({
         events: service.listMissing(origin, params.roomId, {
-          earliest: body.earliest_events,
+          earliest: body.earliest_events ?? [],
           // More than a few would only be a way to make us look for long.
-          latest: body.latest_events.slice(0, MOST_POINTS),
+          latest: (body.latest_events ?? []).slice(0, MOST_POINTS),
           limit: Math.min(body.limit ?? DEFAULT_MISSING, MOST_MISSING),
           minDepth: body.min_depth ?? 0,
         }),

@@ -76,7 +76,9 @@ export class OwnChangeStore {
 
   /** Users of whom something changed, or who met other servers, in (since, now]. */
   listUsers(since: StreamPosition, now: StreamPosition): { readonly userId: UserId; readonly hasMet: boolean }[] {
-    return this.#listUsers.list(since, now, since, now).map((row) => ({ userId: row.user_id as UserId, hasMet: row.met === 1 }));
+    return this.#listUsers
+      .list(since, now, since, now)
+      .map((row) => ({ userId: row.user_id as UserId, hasMet: row.met === 1 }));
   }
 
   findTold(userId: UserId, server: ServerName): Told | undefined {

@@ -86,11 +86,14 @@ function checkServerAcl(content: JsonObject, { serverName }: ContentPlace): void
   const deny = readGlobs(content, 'deny');
   const { allow_ip_literals: allowsLiterals } = content;
   const host = foldCase(serverName.replace(/:[0-9]+$/, ''));
-  const isListed = (globs: readonly string[]): boolean => globs.some((glob) => compileGlob(glob).matchesWhole(host));
   const isLiteral = host.startsWith('[') || /^[0-9]+(?:\.[0-9]+){3}$/.test(host);
   // 2 to 5 of the spec's steps, in its order. What is no boolean counts as true.
-  const isAllowed = !(allowsLiterals === false && isLiteral) && !isListed(deny) && isListed(allow);
-  if (!isAllowed) throw badJson('This would shut your own server out of the room');
+  const isAllowed = (name: string): boolean => {
+    const isListed = (globs: readonly string[]): boolean => globs.some((glob) => compileGlob(glob).matchesWhole(name));
+    return !(allowsLiterals === false && isLiteral) && !isListed(deny) && isListed(allow);
+  };
+  // Lists know no ports; but who has one in their name may well mean to shut out the others on the same host.
+  if (!isAllowed(host) && !isAllowed(foldCase(serverName))) throw badJson('This would shut your own server out of the room');
 }
 
 function readGlobs(content: JsonObject, key: string): readonly string[] {

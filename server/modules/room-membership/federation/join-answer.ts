@@ -73,15 +73,12 @@ async function* writeAnswer(
 
   yield chunk('],"auth_chain":[');
   separator = '';
-  for (const some of inSlices([...restsOn])) {
-    const untold = [...some, ...graph.listAuthChainIds(some)].filter((id) => !told.has(id));
-    for (const ids of inSlices([...new Set(untold)])) {
-      for (const id of ids) told.add(id);
-      const texts = pduTexts.list(ids);
-      if (texts.length === 0) continue;
-      yield chunk(separator + texts.map(({ json }) => json).join(','));
-      separator = ',';
-    }
+  const chain = await graph.gatherAuthChain(restsOn);
+  for (const ids of inSlices(chain.filter((id) => !told.has(id)))) {
+    const texts = pduTexts.list(ids);
+    if (texts.length === 0) continue;
+    yield chunk(separator + texts.map(({ json }) => json).join(','));
+    separator = ',';
   }
   yield chunk(wrapped ? ']}]' : ']}');
 }

@@ -32,7 +32,7 @@ export interface MembershipFederationNeeds {
   readonly keyRing: KeyRing;
   readonly acls: ServerAcls;
   readonly inbox: RoomInbox;
-  readonly graph: Pick<GraphReader, 'listAuthChainIds'>;
+  readonly graph: Pick<GraphReader, 'gatherAuthChain'>;
   readonly forwarder: Forwarder;
   readonly outside: Pick<OutsideMembership, 'put'>;
   readonly templates: Pick<EventTemplates, 'build'>;
