@@ -14,6 +14,11 @@ import type { Module } from './module.ts';
 import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
 import { accounts, type AccountsModule, migrations as accountsMigrations } from './modules/accounts/index.ts';
 import { capabilities } from './modules/capabilities/index.ts';
+import {
+  type ContentRepository,
+  contentRepository,
+  migrations as mediaMigrations,
+} from './modules/content-repository/index.ts';
 import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
 import { endToEndEncryption, migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
 import { eventContext } from './modules/event-context/index.ts';
@@ -35,6 +40,7 @@ import { migrations as membershipMigrations, roomMembership } from './modules/ro
 import { roomPreviews } from './modules/room-previews/index.ts';
 import { roomUpgrades } from './modules/room-upgrades/index.ts';
 import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
+import { spaces, migrations as spaceMigrations } from './modules/spaces/index.ts';
 import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
 import { threading, migrations as threadMigrations } from './modules/threading/index.ts';
 import { typingNotifications } from './modules/typing-notifications/index.ts';
@@ -45,6 +51,7 @@ import {
   accountLimits,
   accountsSettings,
   capabilityFacts,
+  contentSettings,
   creationSettings,
   directorySettings,
   discoverySettings,
@@ -87,6 +94,8 @@ export const allMigrations: readonly MigrationSet[] = [
   profileMigrations,
   userDirectoryMigrations,
   presenceMigrations,
+  mediaMigrations,
+  spaceMigrations,
 ];
 
 export interface ComposeNeeds {
@@ -293,11 +302,30 @@ export function compose(needs: ComposeNeeds): Composition {
     tokens,
   });
 
+  const mediaModule: ContentRepository | undefined = config.media.enabled
+    ? contentRepository({
+        db,
+        clock,
+        random,
+        log,
+        settings: contentSettings(config),
+        limits: {
+          create: limit(limits.mediaCreate),
+          remoteBytes: limit({
+            perSecond: config.media.remoteDownload.bytesPerSecond,
+            burstCount: config.media.remoteDownload.burstBytes,
+          }),
+        },
+        remote: { client, http: federation.network.http },
+      })
+    : undefined;
+
   const profilesModule = profiles({
     db,
     clock,
     client,
     log,
+    media: { find: (mxcUri) => mediaModule?.media.describe(mxcUri) },
     settings: profileSettings(config),
     rooms: members,
     state,
@@ -484,6 +512,30 @@ export function compose(needs: ComposeNeeds): Composition {
     transfers: [tagsModule.copyTags, pushModule.copyRoomRules],
   });
 
+  const previewsModule = roomPreviews({
+    members,
+    summaries: directoryModule.summaries,
+    aliases,
+    listAllowedRooms: (roomId) => membership.listAllowedRooms(roomId),
+    isInRoom: (server, roomId) => rooms.serverVisibility.isInRoom(server, roomId),
+    isAllowed: (server, roomId) => rooms.acls.isAllowed(server, roomId),
+    findElsewhere: (roomId, via) => spacesModule.findElsewhere(roomId, via),
+    askingLimit: limit({ perSecond: 1, burstCount: 20 }),
+  });
+  const spacesModule = spaces({
+    db,
+    clock,
+    random,
+    log,
+    serverName,
+    client,
+    events,
+    state,
+    members,
+    previews: previewsModule.previews,
+    limit: limit({ perSecond: 10, burstCount: 50 }),
+  });
+
   const modules: readonly Module[] = [
     accountsModule,
     devicesModule,
@@ -506,6 +558,7 @@ export function compose(needs: ComposeNeeds): Composition {
     }),
     toDeviceModule,
     encryptionModule,
+    ...(mediaModule === undefined ? [] : [mediaModule]),
     profilesModule,
     userDirectoryModule,
     presenceModule,
@@ -513,12 +566,8 @@ export function compose(needs: ComposeNeeds): Composition {
     creationModule,
     membershipModule,
     upgradesModule,
-    roomPreviews({
-      members,
-      summaries: directoryModule.summaries,
-      aliases,
-      listAllowedRooms: (roomId) => membership.listAllowedRooms(roomId),
-    }),
+    previewsModule,
+    spacesModule,
     guestAccess({
       db,
       log,

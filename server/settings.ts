@@ -6,6 +6,7 @@ import { isRoomId } from './matrix/identifiers.ts';
 import type { JsonObject } from './matrix/json.ts';
 import { roomVersions } from './matrix/room-versions.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
+import type { ContentSettings } from './modules/content-repository/index.ts';
 import type { CreationSettings } from './modules/room-creation/index.ts';
 import type { DirectorySettings } from './modules/room-directory/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
@@ -61,13 +62,14 @@ export function capabilityFacts(config: Config, accounts: AccountsModule): Capab
 }
 
 export function discoverySettings(config: Config): CapabilitiesNeeds['settings'] {
-  const { serverName, serveServerWellKnown, adminContact } = config;
+  const { serverName, serveServerWellKnown, adminContact, federation } = config;
   const hasPort = /:\d+$/.test(serverName);
   return {
     wellKnownClient: wellKnownClient(config),
     // Whoever serves this file on the server's name says: federation is on 443 of the same name.
     federationAddress: serveServerWellKnown ? (hasPort ? serverName : `${serverName}:443`) : undefined,
     adminContact,
+    dealings: federation.allowedServersEndpoint ? { only: federation.allowedServers } : undefined,
   };
 }
 
@@ -156,4 +158,8 @@ export function profileSettings({ serverName, profiles }: Config): ProfileModule
 
 export function presenceSettings({ presence }: Config): PresenceSettings {
   return { ...presence, excludedRooms: new Set(presence.excludedRooms.filter(isRoomId)) };
+}
+
+export function contentSettings({ serverName, media }: Config): ContentSettings {
+  return { serverName, ...media };
 }

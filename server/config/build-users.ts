@@ -57,5 +57,12 @@ export function buildMedia(v: OptionValues, dataDir: string): Config['media'] {
       bytesPerSecond: v.remote_media_download_per_second,
       burstBytes: v.remote_media_download_burst_count,
     },
+    remoteCacheBytes: v.hearth.remote_media_cache_size ?? undefined,
+    uploadLimits: v.media_upload_limits.map((limit) => ({
+      periodMs: limit.time_period,
+      maxBytes: limit.max_size,
+      infoUri: limit.msc4335_info_uri,
+      canBeRaised: limit.msc4335_soft_limit,
+    })),
   };
 }

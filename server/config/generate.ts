@@ -53,10 +53,14 @@ database:
   name: sqlite3
   args:
     database: homeserver.db
+media_store_path: media
 signing_key_path: ${quote(signingKeyFileName(serverName))}
 
 # Holds the number of the process while the server runs.
 pid_file: homeserver.pid
+
+# The largest file that can be sent.
+#max_upload_size: 50M
 
 # Whoever knows this secret can create accounts, administrators too. The command register-user uses it.
 registration_shared_secret: ${quote(randomString(random, SECRET_LENGTH))}

@@ -280,6 +280,16 @@ export interface Config {
     readonly authenticatedOnly: boolean;
     readonly blockedServers: readonly ServerName[];
     readonly remoteDownload: { readonly bytesPerSecond: number; readonly burstBytes: number };
+    /** How much is kept of other servers' media; undefined: all. */
+    readonly remoteCacheBytes: number | undefined;
+    readonly uploadLimits: readonly {
+      readonly periodMs: number;
+      readonly maxBytes: number;
+      /** A page that explains the limit. */
+      readonly infoUri: string | undefined;
+      /** Whether users can do something about it. */
+      readonly canBeRaised: boolean;
+    }[];
   };
   readonly urlPreviews: {
     readonly enabled: boolean;

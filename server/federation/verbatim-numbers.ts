@@ -24,7 +24,7 @@ export function verbatimCanonicalJson(json: string, write: (value: JsonValue) =>
   // A mark nobody could guess stands in for each such number while the rest is written.
   const mark = randomUUID();
   const marked = json.replaceAll(STRING_OR_NUMBER, (token) =>
-    token.startsWith('"') || String(Number(token)) === token ? token : `"${mark}${token}"`,
+    token.startsWith('"') || isPlainInteger(token) ? token : `"${mark}${token}"`,
   );
   let parsed: JsonValue;
   try {
@@ -33,4 +33,10 @@ export function verbatimCanonicalJson(json: string, write: (value: JsonValue) =>
     throw new CanonicalJsonError('the text is not JSON');
   }
   return write(parsed).replaceAll(new RegExp(`"${mark}([-+.0-9eE]+)"`, 'g'), '$1');
+}
+
+/** A number that has one form only, whoever writes it. */
+function isPlainInteger(token: string): boolean {
+  const number = Number(token);
+  return Number.isSafeInteger(number) && String(number) === token;
 }

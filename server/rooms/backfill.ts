@@ -93,6 +93,11 @@ class RoomHistory implements History {
     return this.#gaps.findBefore(roomId, depth);
   }
 
+  mayFillBefore(roomId: RoomId, depth: number): boolean {
+    if (this.#parts.members.listLocalJoined(roomId).length === 0) return false;
+    return this.#choose(roomId, this.#gaps.listAllBefore(roomId, depth), 1).length > 0;
+  }
+
   wake(): void {
     this.#gaps.forgetFailures();
   }
@@ -217,10 +222,14 @@ class RoomHistory implements History {
 
   /** The nearest gaps at or behind a depth behind which there may be something to show. */
   #chooseGaps(roomId: RoomId, depth: number): Gap[] {
+    return this.#choose(roomId, this.#gaps.listBefore(roomId, depth), GAPS_AT_ONCE);
+  }
+
+  #choose(roomId: RoomId, gaps: readonly Gap[], most: number): Gap[] {
     const chosen = new Map<EventId, Gap>();
     const views = new Map<EventId, boolean>();
-    for (const gap of this.#gaps.listBefore(roomId, depth)) {
-      if (chosen.size === GAPS_AT_ONCE) break;
+    for (const gap of gaps) {
+      if (chosen.size === most) break;
       const isWorthIt = views.get(gap.followerId) ?? this.#mayBeShown(roomId, gap.followerId);
       views.set(gap.followerId, isWorthIt);
       if (isWorthIt && !chosen.has(gap.missingId)) chosen.set(gap.missingId, gap);

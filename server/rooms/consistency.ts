@@ -135,7 +135,7 @@ class ConsistencyCheck {
   }
 
   #checkRoom(head: RoomHead, newest: number): void {
-    const { events, groups, resolver } = this.#parts;
+    const { events, resolver } = this.#parts;
     const { roomId, extremities, current } = head;
     if (head.lastPosition !== newest) this.#report(`the newest event of room ${roomId} is not the one noted`);
     const states = extremities.map(({ nid, eventId }) => {
@@ -148,12 +148,9 @@ class ConsistencyCheck {
       if (current !== EMPTY_STATE || newest > 0) this.#report(`room ${roomId} has no forward extremity`);
       return;
     }
-    const { base, changes } = resolver.plan(head.version, states);
-    const resolved = new Set(changes.map(({ type, stateKey }) => `${type}\0${stateKey}`));
-    const isOff =
-      changes.some(({ type, stateKey, eventNid }) => groups.find(current, type, stateKey) !== eventNid) ||
-      groups.difference(base, current).some(({ type, stateKey }) => !resolved.has(`${type}\0${stateKey}`));
-    if (isOff) this.#report(`the current state of room ${roomId} is not what its extremities resolve to`);
+    if (!resolver.isResolution(head.version, states, current)) {
+      this.#report(`the current state of room ${roomId} is not what its extremities resolve to`);
+    }
     this.#checkMembers(head);
   }
 

@@ -6,6 +6,7 @@ import { isJsonObject } from '../matrix/json.ts';
 import type { RoomVersion } from '../matrix/room-versions.ts';
 import { jsonList } from '../storage/sql.ts';
 import type { Database, ReadStatement, SqlValue, StreamPosition, WriteStatement, WriteTx } from '../storage/types.ts';
+import type { ChainCover } from './chain-cover.ts';
 import type { StateGroupId } from './state-groups.ts';
 import type { PersistedEvent, Verdict } from './types.ts';
 import { atMost } from '../util/lru.ts';
@@ -70,6 +71,7 @@ interface RoomNames {
 /** Every stored event, whatever came of it. */
 export class EventStore {
   readonly #rooms: RoomNames;
+  readonly #cover: Pick<ChainCover, 'add'>;
   readonly #events = new LRUCache<number, StoredEvent>({ maxSize: EVENTS_KEPT });
   readonly #ids = new LRUCache<number, EventId>(atMost(IDS_KEPT));
   readonly #nids = new LRUCache<EventId, number>(atMost(IDS_KEPT));
@@ -90,8 +92,9 @@ export class EventStore {
   readonly #removeAuthEdges: WriteStatement;
   readonly #remove: WriteStatement;
 
-  constructor(db: Database, rooms: RoomNames) {
+  constructor({ db, rooms, cover }: { db: Database; rooms: RoomNames; cover: Pick<ChainCover, 'add'> }) {
     this.#rooms = rooms;
+    this.#cover = cover;
     this.#find = db.prepareRead(`SELECT ${COLUMNS} FROM events WHERE event_nid = ?`);
     this.#findById = db.prepareRead(`SELECT ${COLUMNS} FROM events WHERE event_id = ?`);
     this.#findNid = db.prepareRead('SELECT event_nid FROM events WHERE event_id = ?');
@@ -211,10 +214,14 @@ export class EventStore {
   /** Notes which events a state event rests upon, as far as they are stored. */
   linkAuthEvents(tx: WriteTx, nid: number, event: Pick<RoomEvent, 'stateKey' | 'authEvents'>): void {
     if (event.stateKey === undefined) return;
+    const authNids: number[] = [];
     for (const id of event.authEvents) {
       const authNid = this.findNid(id);
-      if (authNid !== undefined) this.#insertAuthEdge.run(tx, nid, authNid);
+      if (authNid === undefined) continue;
+      this.#insertAuthEdge.run(tx, nid, authNid);
+      authNids.push(authNid);
     }
+    this.#cover.add(tx, nid, authNids);
   }
 
   /** Whether all that a state event rests upon was there when it was stored, or came since. */

@@ -60,6 +60,7 @@ export class RoomHeads {
   readonly #findNewestState: ReadStatement<{ position: number; state_root: number }>;
   readonly #insertMissing: WriteStatement;
   readonly #removeMissing: WriteStatement;
+  readonly #findMissing: ReadStatement<{ found: 1 }>;
   readonly #listActive: ReadStatement<{ room_id: string }>;
   readonly #setVersion: WriteStatement;
 
@@ -85,7 +86,9 @@ export class RoomHeads {
     this.#insertMissing = db.prepareWrite(`
       INSERT OR IGNORE INTO backward_extremities (missing_id, event_nid, room_nid, depth)
       SELECT ?, event_nid, ?, depth FROM events WHERE event_nid = ?`);
-    this.#removeMissing = db.prepareWrite('DELETE FROM backward_extremities WHERE missing_id = ?');
+    this.#removeMissing = db.prepareWrite('DELETE FROM backward_extremities WHERE missing_id = ? AND room_nid = ?');
+    this.#findMissing = db.prepareRead(`
+      SELECT 1 AS found FROM backward_extremities WHERE missing_id = ? AND room_nid = ?`);
     // A room whose newest event came after the window may have been active in it all the same.
     this.#listActive = db.prepareRead(`
       SELECT room_id FROM rooms WHERE last_position > ? AND (last_position <= ? OR EXISTS (
@@ -166,9 +169,14 @@ export class RoomHeads {
     this.#insertMissing.run(tx, missing, head.nid, follower);
   }
 
+  /** Whether an event of ours follows this one, which we lack. */
+  isMissing(head: RoomHead, eventId: EventId): boolean {
+    return this.#findMissing.find(eventId, head.nid) !== undefined;
+  }
+
   /** An event we lacked is here. Says whether we did: then something of ours follows it already. */
-  removeMissing(tx: WriteTx, eventId: EventId): boolean {
-    return this.#removeMissing.run(tx, eventId).changes > 0;
+  removeMissing(tx: WriteTx, head: RoomHead, eventId: EventId): boolean {
+    return this.#removeMissing.run(tx, eventId, head.nid).changes > 0;
   }
 
   /** Rooms in which live events were accepted in (since, now]. */

@@ -107,4 +107,9 @@ export interface Backfiller {
   hasGapBefore(roomId: RoomId, depth: number): boolean;
   /** The depth at which the first such gap lies: of the event whose predecessor is not held. */
   findGapBefore(roomId: RoomId, depth: number): number | undefined;
+  /**
+   * Whether what lies before a depth may ever be had: somebody here is in the room, and may have seen it. False says
+   * that going back ends here, whether or not others hold more.
+   */
+  mayFillBefore(roomId: RoomId, depth: number): boolean;
 }

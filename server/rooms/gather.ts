@@ -47,7 +47,8 @@ export class Gatherer {
     const missingPrevEvents: EventId[] = [];
     for (const id of new Set(event.prevEvents)) {
       const found = this.#events.find(id);
-      if (found === undefined || found.outlier) missingPrevEvents.push(id);
+      // One of another room is as good as none: nobody will ever have it in this room.
+      if (found === undefined || found.outlier || found.roomId !== event.roomId) missingPrevEvents.push(id);
       else prevEvents.push(found);
     }
     return { authEvents, missingAuthEvents, create, prevEvents, missingPrevEvents };
@@ -55,15 +56,18 @@ export class Gatherer {
 
   /** The state before an event with these predecessors. */
   stateBefore(tx: WriteTx, head: RoomHead, prevEvents: readonly StoredEvent[]): StateGroupId {
-    const { extremities } = head;
-    if (prevEvents.length === extremities.length) {
-      const nids = new Set(prevEvents.map(({ nid }) => nid));
-      if (extremities.every(({ nid }) => nids.has(nid))) return head.current;
-    }
+    if (this.followsAll(head, prevEvents)) return head.current;
     const [first] = prevEvents;
     if (first === undefined) return EMPTY_STATE;
     const states = prevEvents.map(({ stateAfter }) => stateAfter ?? EMPTY_STATE);
-    return this.#resolver.resolve(tx, head.version, states);
+    return this.#resolver.resolve(tx, head.version, states, head.current);
+  }
+
+  /** Whether these events are just those that nothing follows yet: then the state after them is the current one. */
+  followsAll({ extremities }: RoomHead, prevEvents: readonly StoredEvent[]): boolean {
+    if (prevEvents.length !== extremities.length) return false;
+    const nids = new Set(prevEvents.map(({ nid }) => nid));
+    return extremities.every(({ nid }) => nids.has(nid));
   }
 
   /** The auth events that this state has for an event (server-server API, "Auth events selection"). */

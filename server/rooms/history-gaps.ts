@@ -49,10 +49,14 @@ export class HistoryGaps {
 
   /** The nearest gaps at or behind a depth, nearest first, without those that are left alone for a while. */
   listBefore(roomId: RoomId, depth: number): Gap[] {
-    return this.#list.list(roomId, depth).flatMap((row) => {
-      const { missing_id: missingId, event_id: followerId } = row;
+    return this.listAllBefore(roomId, depth).filter(({ missingId }) => this.mayTry(missingId));
+  }
+
+  /** The same with those that are left alone. */
+  listAllBefore(roomId: RoomId, depth: number): Gap[] {
+    return this.#list.list(roomId, depth).map(({ missing_id: missingId, event_id: followerId, depth: at }) => {
       if (!isEventId(missingId) || !isEventId(followerId)) throw new Error('a backward extremity is damaged');
-      return this.mayTry(missingId) ? { missingId, followerId, depth: row.depth } : [];
+      return { missingId, followerId, depth: at };
     });
   }
 

@@ -6,7 +6,6 @@ import { isRoomId, type RoomId } from '../matrix/identifiers.ts';
 import { isJsonObject } from '../matrix/json.ts';
 import { SerialQueue } from '../util/serial-queue.ts';
 import { type Acceptance, Admitter, type AdmitOptions, type AdmitterParts } from './inbox/admission.ts';
-import type { StateGroupId } from './state-groups.ts';
 
 export type { Acceptance } from './inbox/admission.ts';
 
@@ -23,7 +22,7 @@ interface InboxParts extends AdmitterParts {
 }
 
 /** How often something is waited for, since what was waited for may not be what is asked for any more. */
-const MAX_WAITS = 3;
+const MAX_WAITS = 8;
 
 /** Where events of other servers enter the road: one at a time for each room, in the order they came. */
 export class Inbox {
@@ -50,15 +49,12 @@ export class Inbox {
 
   /** The road of an event whose format, signatures and hash are right; waits for a policy server if there is one. */
   async admit(event: RoomEvent, options: AdmitOptions = {}): Promise<Acceptance> {
-    const { policy, prepare } = this.#parts;
-    let prepared: readonly StateGroupId[] | undefined;
+    const { policy, resolver } = this.#parts;
     for (let waits = 0; ; waits++) {
-      const admission = this.#admitter.admit(event, options, { prepared, isFinal: waits === MAX_WAITS });
+      const admission = this.#admitter.admit(event, options, { isFinal: waits === MAX_WAITS });
       if (admission.kind === 'ask') await policy?.ask(event);
-      else if (admission.kind === 'prepare') {
-        prepared = admission.states;
-        await prepare?.(event.version, admission.states);
-      } else return admission;
+      else if (admission.kind === 'prepare') await resolver.prepare(event.version, admission.states);
+      else return admission;
     }
   }
 

@@ -98,7 +98,7 @@ export class Persister {
     if (stateBefore === undefined) return stored;
 
     for (const id of judged.missing) this.#heads.insertMissing(tx, head, id, nid);
-    const isFollowed = !isNew && this.#heads.removeMissing(tx, event.eventId);
+    const isFollowed = !isNew && this.#heads.removeMissing(tx, head, event.eventId);
     const after = isAccepted && live ? this.#moveOn(tx, head, stored, judged.prevEvents, isFollowed) : head;
     this.#heads.update(tx, head, after, position);
     const changed = head.current === after.current ? [] : this.#groups.difference(head.current, after.current);
@@ -125,7 +125,7 @@ export class Persister {
   #stateAfter(tx: WriteTx, { event, verdict, stateBefore }: Judged, nid: number): StateGroupId | undefined {
     const { type, stateKey } = event;
     if (stateBefore === undefined || stateKey === undefined || verdict === 'rejected') return stateBefore;
-    return this.#groups.change(tx, stateBefore, [{ type, stateKey, eventNid: nid }]);
+    return this.#groups.withEvent(tx, stateBefore, { type, stateKey, eventNid: nid });
   }
 
   #replacedBy({ type, stateKey }: RoomEvent, stateBefore: StateGroupId | undefined): number | undefined {
@@ -141,13 +141,23 @@ export class Persister {
     prevEvents: readonly StoredEvent[],
     isFollowed: boolean,
   ): RoomHead {
-    const followed = this.#followedBy(prevEvents);
-    const kept: Extremity[] = head.extremities.filter(({ nid }) => !followed.has(nid));
+    const kept = this.listUnfollowed(head, prevEvents);
     const extremities =
       isFollowed && kept.length > 0 ? kept : [...kept, { nid: event.nid, eventId: event.eventId, depth: event.depth }];
     const lastPosition = event.timeline === 'live' ? event.position : head.lastPosition;
     const states = extremities.map(({ nid }) => this.#events.getByNid(nid).stateAfter ?? EMPTY_STATE);
-    return { ...head, extremities, lastPosition, current: this.#resolver.resolve(tx, head.version, states) };
+    return {
+      ...head,
+      extremities,
+      lastPosition,
+      current: this.#resolver.resolve(tx, head.version, states, head.current),
+    };
+  }
+
+  /** The extremities that are still some once these events are followed. */
+  listUnfollowed(head: RoomHead, prevEvents: readonly StoredEvent[]): Extremity[] {
+    const followed = this.#followedBy(prevEvents);
+    return head.extremities.filter(({ nid }) => !followed.has(nid));
   }
 
   /**

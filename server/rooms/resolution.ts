@@ -1,202 +1,275 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { authEventKeys } from '../matrix/auth-rules/auth-events.ts';
-import { splitStateKey, type StateKey, stateKeyOf } from '../matrix/events/event.ts';
-import type { EventId } from '../matrix/identifiers.ts';
 import type { RoomVersion } from '../matrix/room-versions.ts';
-import type { EventSource } from '../matrix/state-resolution/event-source.ts';
-import { resolveState } from '../matrix/state-resolution/resolve.ts';
-import { jsonList } from '../storage/sql.ts';
-import type { Database, ReadStatement, WriteTx } from '../storage/types.ts';
-import type { EventStore } from './event-store.ts';
-import type { StateChange, StateGroupId, StateGroups } from './state-groups.ts';
+import { runToEnd, type Steps } from '../matrix/state-resolution/event-source.ts';
+import type { Database, WriteTx } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import { Gate } from '../util/gate.ts';
 import { atMost } from '../util/lru.ts';
+import type { ChainCover } from './chain-cover.ts';
+import type { EventStore } from './event-store.ts';
+import { type Plan, ResolutionPlanner } from './resolution-plan.ts';
+import type { StateGroupId, StateGroups } from './state-groups.ts';
 
-/** Keys whose holders the auth rules may ask for whatever the event is. */
-const ALWAYS_ASKED: readonly StateKey[] = [
-  stateKeyOf('m.room.create', ''),
-  stateKeyOf('m.room.power_levels', ''),
-  stateKeyOf('m.room.join_rules', ''),
-];
+/** Characters of the names of states whose resolutions are remembered. */
+const NAMES_KEPT = 1_000_000;
+const HEAVY_KEPT = 1_000;
+/** States that are resolved at once; an event may follow as many others. */
+const MOST_AT_ONCE = 20;
+/** One in so many states ends a bundle. */
+const BUNDLE_END = 8;
+/** What is resolved without giving anybody else a turn: so many steps, or so long (ms). */
+const LIGHT_STEPS = 24;
+const LIGHT_MS = 4;
+/** How long (ms) is worked at a stretch on what takes longer. */
+const SLICE_MS = 8;
+/** Changes and nodes of a new state that are written in one step. */
+const CHANGES_PER_STEP = 100;
+const NODES_PER_STEP = 50;
 
-const RESOLVED_KEPT = 1_000;
+interface Resolved {
+  readonly state: StateGroupId;
+  readonly isHeavy: boolean;
+}
+
+interface ResolverParts {
+  readonly db: Database;
+  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly groups: StateGroups;
+  readonly events: EventStore;
+  readonly cover: ChainCover;
+}
 
 /**
- * State resolution over stored states. The states agree on nearly everything, so only what they differ in, and what the
- * rules may ask about that, is laid before the algorithm; the rest is shared as it stands.
+ * State resolution over stored states, remembered. It may be asked for an answer at once, or beforehand and in slices:
+ * then it has the answer at hand when it is asked.
+ *
+ * More states than an event may follow are resolved in bundles, and what comes of these again: as the events would have it
+ * that join them, which is how all servers will come to see them.
  */
 export class StateResolver {
+  readonly #db: Database;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #groups: StateGroups;
-  readonly #events: EventStore;
-  readonly #resolved = new LRUCache<string, StateGroupId>(atMost(RESOLVED_KEPT));
-  readonly #listAuth: ReadStatement<{ event_nid: number; auth_nid: number }>;
-  readonly #listCiting: ReadStatement<{ event_nid: number }>;
+  readonly #planner: ResolutionPlanner;
+  readonly #resolved = new LRUCache<string, Resolved>({
+    maxSize: NAMES_KEPT,
+    sizeCalculation: (_, key) => 50 + key.length,
+  });
+  /** What was begun and found to take long. */
+  readonly #heavy = new LRUCache<string, true>(atMost(HEAVY_KEPT));
+  readonly #preparing = new Map<string, Promise<void>>();
+  /** One at a time, or their slices would add up. */
+  readonly #gate = new Gate(1);
+  readonly #stopping = new AbortController();
 
-  constructor({ db, groups, events }: { db: Database; groups: StateGroups; events: EventStore }) {
-    this.#groups = groups;
-    this.#events = events;
-    this.#listAuth = db.prepareRead(`
-      SELECT event_nid, auth_nid FROM auth_edges WHERE event_nid IN (SELECT value FROM json_each(?))`);
-    this.#listCiting = db.prepareRead('SELECT event_nid FROM auth_edges WHERE auth_nid = ?');
-  }
-
-  /** The one state that follows from several (rooms/v1, v2, v12: "State resolution"); stored if it is a new one. */
-  resolve(tx: WriteTx, version: RoomVersion, states: readonly StateGroupId[]): StateGroupId {
-    const distinct = distinctStates(states);
-    const [only] = distinct;
-    if (only !== undefined && distinct.length === 1) return only;
-    // Until something joins the branches of a fork, every message asks the same again.
-    const key = `${version.id} ${distinct.join(' ')}`;
-    const known = this.#resolved.get(key);
-    if (known !== undefined) return known;
-    const { base, changes } = this.plan(version, distinct);
-    const resolved = this.#groups.change(tx, base, changes);
-    this.#resolved.set(key, resolved);
-    tx.onRollback(() => this.#resolved.delete(key));
-    return resolved;
-  }
-
-  /** The same as one of the states and what is to be changed in it, some of which may be so already. */
-  plan(version: RoomVersion, states: readonly StateGroupId[]): { base: StateGroupId; changes: readonly StateChange[] } {
-    const distinct = distinctStates(states);
-    const [base, ...others] = distinct;
-    if (base === undefined) throw new Error('there is no state to resolve');
-    if (others.length === 0) return { base, changes: [] };
-
-    const conflictKeys = this.#conflictKeys(base, others);
-    if (conflictKeys.size === 0) return { base, changes: [] };
-    const conflicted = distinct.map((state) => this.#holders(state, conflictKeys));
-    const difference = this.#authChainDifference(base, conflictKeys, conflicted);
-    const all = new Set(conflicted.flatMap((holders) => [...holders]));
-    const subgraph = version.stateResolution === 'v2.1' ? this.#subgraph(all) : new Set<number>();
-
-    const keys = new Set<StateKey>([...conflictKeys, ...ALWAYS_ASKED]);
-    for (const nid of new Set([...all, ...difference, ...subgraph])) {
-      const event = this.#events.getByNid(nid);
-      if (event.stateKey !== undefined) keys.add(stateKeyOf(event.type, event.stateKey));
-      for (const key of authEventKeys(event)) keys.add(key);
-    }
-    const stateSets = distinct.map((state) => this.#part(state, keys));
-    const toIds = (nids: Iterable<number>): Set<EventId> => new Set(this.#events.listEventIds([...nids]));
-    const source: EventSource = {
-      get: (id) => this.#events.find(id),
-      authChainDifference: () => toIds(difference),
-      conflictedSubgraph: () => toIds(subgraph),
-      isRejected: (id) => this.#events.find(id)?.verdict === 'rejected',
-    };
-    const resolved = resolveState({ version, stateSets, source });
-    const changes: StateChange[] = [];
-    for (const key of keys) {
-      const id = resolved.get(key);
-      changes.push({ ...splitStateKey(key), eventNid: id === undefined ? undefined : this.#events.findNid(id) });
-    }
-    return { base, changes };
-  }
-
-  #conflictKeys(base: StateGroupId, others: readonly StateGroupId[]): Set<StateKey> {
-    const keys = new Set<StateKey>();
-    for (const other of others) {
-      for (const { type, stateKey } of this.#groups.difference(base, other)) keys.add(stateKeyOf(type, stateKey));
-    }
-    return keys;
-  }
-
-  #holders(state: StateGroupId, keys: Iterable<StateKey>): Set<number> {
-    const holders = new Set<number>();
-    for (const key of keys) {
-      const { type, stateKey } = splitStateKey(key);
-      const nid = this.#groups.find(state, type, stateKey);
-      if (nid !== undefined) holders.add(nid);
-    }
-    return holders;
-  }
-
-  #part(state: StateGroupId, keys: Iterable<StateKey>): Map<StateKey, EventId> {
-    const part = new Map<StateKey, EventId>();
-    for (const key of keys) {
-      const { type, stateKey } = splitStateKey(key);
-      const nid = this.#groups.find(state, type, stateKey);
-      if (nid !== undefined) part.set(key, this.#events.eventIdOf(nid));
-    }
-    return part;
+  constructor(parts: ResolverParts) {
+    this.#db = parts.db;
+    this.#clock = parts.clock;
+    this.#groups = parts.groups;
+    this.#planner = new ResolutionPlanner(parts);
   }
 
   /**
-   * What is in the auth chains of some states and not of others. A state's chain here includes its own events, as in the
-   * algorithm itself. What all states share is in every chain, so only chains of the conflicted events are walked; of
-   * what comes out, that which shared events rest upon as well is found by going up from it.
+   * The one state that follows from several (rooms/v1, v2, v12: "State resolution"); stored if it is a new one, and not
+   * if it is `near` or one of them.
    */
-  #authChainDifference(
-    base: StateGroupId,
-    conflictKeys: ReadonlySet<StateKey>,
-    conflicted: readonly ReadonlySet<number>[],
-  ): Set<number> {
-    const reached = new Map<number, number>();
-    for (const holders of conflicted) {
-      for (const nid of this.#chain(holders).keys()) reached.set(nid, (reached.get(nid) ?? 0) + 1);
-    }
-    const candidates = [...reached].filter(([, count]) => count < conflicted.length).map(([nid]) => nid);
-    if (candidates.length === 0) return new Set();
-    const shared = this.#groups.listHolders(base).difference(this.#holders(base, conflictKeys));
-    const restsBelow = new Map<number, boolean>();
-    return new Set(candidates.filter((nid) => !this.#isBelow(nid, shared, restsBelow)));
+  resolve(tx: WriteTx, version: RoomVersion, states: readonly StateGroupId[], near?: StateGroupId): StateGroupId {
+    const known = this.find(version, states);
+    if (known !== undefined) return known;
+    const key = keyOf(version, distinctStates(states));
+    tx.onRollback(() => this.#resolved.delete(key));
+    return runToEnd(this.#resolve(version, states, near));
   }
 
-  /** Events and their auth chains, each with its own auth events. */
-  #chain(starts: Iterable<number>): Map<number, number[]> {
-    const chain = new Map<number, number[]>();
-    let pending = [...new Set(starts)];
-    while (pending.length > 0) {
-      for (const nid of pending) chain.set(nid, []);
-      const next = new Set<number>();
-      for (const { event_nid: nid, auth_nid: authNid } of this.#listAuth.list(jsonList(pending))) {
-        chain.get(nid)?.push(authNid);
-        if (!chain.has(authNid)) next.add(authNid);
-      }
-      pending = [...next];
-    }
-    return chain;
+  /** What these states resolve to, if that is known. */
+  find(version: RoomVersion, states: readonly StateGroupId[]): StateGroupId | undefined {
+    const distinct = distinctStates(states);
+    if (distinct.length === 1) return distinct[0];
+    // Until something joins the branches of a fork, every message asks the same again.
+    return this.#resolved.get(keyOf(version, distinct))?.state;
   }
 
-  /** Whether an event is one of `tops` or in the auth chain of one. `known` keeps what was found out. */
-  #isBelow(start: number, tops: ReadonlySet<number>, known: Map<number, boolean>): boolean {
-    const visited = new Set<number>();
-    const pending = [start];
-    for (let nid = pending.pop(); nid !== undefined; nid = pending.pop()) {
-      const answer = tops.has(nid) || known.get(nid);
-      if (answer === true) {
-        known.set(start, true);
-        return true;
-      }
-      if (answer === false || visited.has(nid)) continue;
-      visited.add(nid);
-      for (const { event_nid: citing } of this.#listCiting.list(nid)) pending.push(citing);
+  /** Whether `resolve` has the answer now, since it was known or took but a moment. Otherwise it wants to be prepared. */
+  attempt(version: RoomVersion, states: readonly StateGroupId[], near?: StateGroupId): boolean {
+    if (this.find(version, states) !== undefined) return true;
+    const key = keyOf(version, distinctStates(states));
+    if (this.#heavy.has(key)) return false;
+    const steps = this.#resolve(version, states, near);
+    const end = this.#clock.monotonic() + LIGHT_MS;
+    for (let left = LIGHT_STEPS; left >= 0 && this.#clock.monotonic() <= end; left -= 1) {
+      if (steps.next().done === true) return true;
     }
-    for (const nid of visited) known.set(nid, false);
+    this.#heavy.set(key, true);
     return false;
   }
 
-  /** What lies on a path along auth events from one of `conflicted` to another, both included. */
-  #subgraph(conflicted: ReadonlySet<number>): Set<number> {
-    const citedBy = new Map<number, number[]>();
-    for (const [nid, authNids] of this.#chain(conflicted)) {
-      for (const authNid of authNids) {
-        const known = citedBy.get(authNid);
-        if (known === undefined) citedBy.set(authNid, [nid]);
-        else known.push(nid);
+  /** Whether these states take long to resolve, or took long when they were. */
+  isHeavy(version: RoomVersion, states: readonly StateGroupId[]): boolean {
+    const distinct = distinctStates(states);
+    if (distinct.length < 2) return false;
+    const key = keyOf(version, distinct);
+    return this.#resolved.get(key)?.isHeavy ?? (this.#heavy.has(key) || !this.attempt(version, distinct));
+  }
+
+  /**
+   * Resolves states in slices, so that `resolve` has the answer at hand.
+   * @throws StorageError; the signal's reason; Error where it is stopped
+   */
+  async prepare(
+    version: RoomVersion,
+    states: readonly StateGroupId[],
+    { near, signal }: { readonly near?: StateGroupId | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.find(version, states) !== undefined) return;
+    const key = keyOf(version, distinctStates(states));
+    let work = this.#preparing.get(key);
+    if (work === undefined) {
+      work = this.#gate
+        .run(() => this.#runInSlices(() => this.#resolve(version, states, near)))
+        .finally(() => this.#preparing.delete(key));
+      this.#preparing.set(key, work);
+    }
+    await (signal === undefined ? work : unlessAborted(work, signal));
+  }
+
+  /** Whether a state is what these resolve to. */
+  isResolution(version: RoomVersion, states: readonly StateGroupId[], state: StateGroupId): boolean {
+    const distinct = distinctStates(states);
+    return runToEnd(this.#resolveAnew(version, distinct, state)) === state;
+  }
+
+  /** Ends all preparing. */
+  stop(): void {
+    this.#stopping.abort(new Error('the server stops'));
+  }
+
+  async #runInSlices(begin: () => Steps<unknown>): Promise<void> {
+    this.#stopping.signal.throwIfAborted();
+    const steps = begin();
+    for (;;) {
+      const end = this.#clock.monotonic() + SLICE_MS;
+      let isDone = false;
+      while (!isDone && this.#clock.monotonic() <= end) isDone = steps.next().done === true;
+      await nextTurn();
+      // What is built upon must not be undone.
+      await this.#db.committed();
+      if (isDone) return;
+      this.#stopping.signal.throwIfAborted();
+    }
+  }
+
+  *#resolve(version: RoomVersion, states: readonly StateGroupId[], near?: StateGroupId): Steps<StateGroupId> {
+    const distinct = distinctStates(states);
+    const key = keyOf(version, distinct);
+    const known = distinct.length === 1 ? distinct[0] : this.#resolved.get(key)?.state;
+    if (known !== undefined) return known;
+    const steps = this.#resolveAnew(version, distinct, near);
+    for (let count = 0; ; count += 1) {
+      const step = steps.next();
+      if (step.done === true) {
+        const isHeavy = count > LIGHT_STEPS || this.#heavy.has(key);
+        this.#resolved.set(key, { state: step.value, isHeavy });
+        return step.value;
       }
+      yield;
     }
-    const between = new Set<number>();
-    const pending = [...conflicted];
-    for (let nid = pending.pop(); nid !== undefined; nid = pending.pop()) {
-      if (between.has(nid)) continue;
-      between.add(nid);
-      pending.push(...(citedBy.get(nid) ?? []));
+  }
+
+  *#resolveAnew(version: RoomVersion, states: readonly StateGroupId[], near?: StateGroupId): Steps<StateGroupId> {
+    let bundles = states.map((state) => ({ state, first: state }));
+    for (let round = 1; bundles.length > MOST_AT_ONCE; round += 1) {
+      const next: typeof bundles = [];
+      for (const bundle of bundled(bundles, round)) {
+        const state = yield* this.#resolve(
+          version,
+          bundle.map((part) => part.state),
+        );
+        next.push({ state, first: bundle[0]?.first ?? state });
+      }
+      bundles = next;
     }
-    return between;
+    const distinct = distinctStates(bundles.map(({ state }) => state));
+    const [only] = distinct;
+    if (only !== undefined && distinct.length === 1) return only;
+    const plan = yield* this.#planner.plan(version, distinct, near);
+    return yield* this.#store(plan, keyOf(version, states));
+  }
+
+  *#store({ base, changes }: Plan, key: string): Steps<StateGroupId> {
+    if (changes.length === 0) return base;
+    const draft = this.#groups.draft(base);
+    let isUndone = false;
+    const write = <Result>(work: (tx: WriteTx) => Result extends PromiseLike<unknown> ? never : Result): Result => {
+      if (isUndone) throw new Error('a state was undone while it was stored');
+      return this.#db.write((tx) => {
+        tx.onRollback(() => {
+          isUndone = true;
+          this.#resolved.delete(key);
+        });
+        return work(tx);
+      });
+    };
+    for (let at = 0; at < changes.length; at += CHANGES_PER_STEP) {
+      const some = changes.slice(at, at + CHANGES_PER_STEP);
+      write((tx) => {
+        for (const change of some) draft.add(tx, change);
+      });
+      if (some.length === CHANGES_PER_STEP) yield;
+    }
+    for (;;) {
+      const state = write((tx) => draft.storeSome(tx, NODES_PER_STEP));
+      if (state !== undefined) return state;
+      yield;
+    }
   }
 }
 
-/** Newest first: what comes later tends to hold most of what there is. */
+/** Oldest first. Newer ones tend to hold more of what there is, so what is the same about them should be put together. */
 function distinctStates(states: readonly StateGroupId[]): StateGroupId[] {
-  return [...new Set(states)].sort((a, b) => b - a);
+  return [...new Set(states)].sort((a, b) => a - b);
+}
+
+function keyOf(version: RoomVersion, distinct: readonly StateGroupId[]): string {
+  return `${version.id} ${distinct.join(' ')}`;
+}
+
+interface Bundled {
+  readonly state: StateGroupId;
+  /** The first of the states it came from. */
+  readonly first: StateGroupId;
+}
+
+/** Where a bundle ends depends on what is in it alone, so that one state more or less changes no other bundle. */
+function bundled<Part extends Bundled>(parts: readonly Part[], round: number): Part[][] {
+  const bundles: Part[][] = [];
+  let bundle: Part[] = [];
+  for (const part of parts) {
+    bundle.push(part);
+    const isEnd = scattered(part.first, round) % BUNDLE_END === 0;
+    if (bundle.length < MOST_AT_ONCE && (bundle.length < 2 || !isEnd)) continue;
+    bundles.push(bundle);
+    bundle = [];
+  }
+  if (bundle.length > 0) bundles.push(bundle);
+  return bundles;
+}
+
+function scattered(state: StateGroupId, round: number): number {
+  let hash = Math.imul(state ^ Math.imul(round, 0x9e3779b1), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 15), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** Settles as `work` does, or rejects once the signal is aborted; the work goes on. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }

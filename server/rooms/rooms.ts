@@ -4,6 +4,7 @@ import type { Database } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import { type Random, systemRandom } from '../util/random.ts';
+import { ChainCover } from './chain-cover.ts';
 import { checkRooms } from './consistency.ts';
 import { EventStore } from './event-store.ts';
 import { RoomHeads } from './extremities.ts';
@@ -119,10 +120,11 @@ export interface RoomsFederation extends Partial<Pick<RemoteParts, 'limit' | 'is
 export function createRooms(options: RoomsOptions): Rooms {
   const { db, clock, random = systemRandom, log, serverName, signingKey, projections } = options;
   const heads = new RoomHeads(db);
-  const events = new EventStore(db, heads);
+  const cover = new ChainCover({ db, log });
+  const events = new EventStore({ db, rooms: heads, cover });
   const groups = new StateGroups({ db, random });
   const members = new Members({ db, serverName, heads, events });
-  const resolver = new StateResolver({ db, groups, events });
+  const resolver = new StateResolver({ db, clock, groups, events, cover });
   const redactions = new Redactions({ db, events, groups });
   const gatherer = new Gatherer({ events, groups, resolver });
   const { prejoinState = DEFAULT_PREJOIN_STATE } = options;
@@ -159,9 +161,7 @@ export function createRooms(options: RoomsOptions): Rooms {
   const outside = new OutsideMemberships({ clock, random, log, serverName, signingKey, heads, events, members });
   const { federation } = options;
   const outliers =
-    federation === undefined
-      ? undefined
-      : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });
+    federation === undefined ? undefined : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });
   const { inbox, taker, lines } = createInbound({
     db,
     clock,
@@ -244,11 +244,15 @@ export function createRooms(options: RoomsOptions): Rooms {
     taker: { receive: (origin, pdus) => taker.receive(origin, pdus), idle: () => lines.idle() },
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
     start: () => {
+      cover.start();
       expiry.start();
       lines.start();
     },
     stop: async () => {
-      await lines.stop();
+      const stopped = lines.stop();
+      resolver.stop();
+      await stopped;
+      await cover.stop();
       await expiry.stop();
     },
   };

@@ -197,5 +197,32 @@ export const migrations: MigrationSet = {
         CREATE INDEX forwarded_events_by_position ON forwarded_events (position);
       `,
     },
+    {
+      sql: `
+        -- Where events that others rest upon stand in the cover of the auth events by chains. A chain is named after its
+        -- first event. An event that is removed leaves its place behind, so that nobody else is taken for it.
+        CREATE TABLE auth_chain_places (
+          event_nid INTEGER PRIMARY KEY,
+          chain INTEGER NOT NULL,
+          seq INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX auth_chain_places_by_chain ON auth_chain_places (chain, seq);
+        -- From seq on, the events of a chain rest upon another up to to_seq, which grows with seq.
+        CREATE TABLE auth_chain_links (
+          chain INTEGER NOT NULL,
+          to_chain INTEGER NOT NULL,
+          seq INTEGER NOT NULL,
+          to_seq INTEGER NOT NULL,
+          PRIMARY KEY (chain, to_chain, seq)
+        ) STRICT, WITHOUT ROWID;
+        -- How far the state events that were there before have been looked at.
+        CREATE TABLE auth_chain_progress (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          filed INTEGER NOT NULL,
+          complete INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO auth_chain_progress SELECT 1, 0, NOT EXISTS (SELECT 1 FROM auth_edges);
+      `,
+    },
   ],
 };

@@ -5,6 +5,7 @@ import type { Database, ReadStatement, WriteStatement, WriteTx } from '../storag
 import { type Random, systemRandom } from '../util/random.ts';
 import {
   decodeNode,
+  type Difference,
   differenceOf,
   encodeNode,
   findValue,
@@ -15,6 +16,7 @@ import {
   type TreeNode,
   visitNodes,
   visitRange,
+  walkDifference,
 } from './state-tree.ts';
 import type { RoomState } from './types.ts';
 import { atMost } from '../util/lru.ts';
@@ -40,8 +42,10 @@ export interface StateDifference {
 
 /** A state that is put together over several writes; only good if all of them are committed. */
 export interface StateDraft {
-  add(tx: WriteTx, entry: { readonly type: string; readonly stateKey: string; readonly eventNid: number }): void;
+  add(tx: WriteTx, change: StateChange): void;
   store(tx: WriteTx): StateGroupId;
+  /** Stores at most so many nodes; gives the state once that was all. Nothing can be added any more. */
+  storeSome(tx: WriteTx, limit: number): StateGroupId | undefined;
 }
 
 /** Where a tree's keys are told apart: the type's number above, the state key's below. */
@@ -51,6 +55,7 @@ const MAX_TYPES = 2 ** 21;
 const NODES_KEPT = 20_000;
 const TYPES_KEPT = 2_000;
 const KEYS_KEPT = 50_000;
+const CHANGES_KEPT = 1_000;
 
 /**
  * The states of all rooms, as trees that share what they have in common (state-tree.ts): from the numbers of a type and
@@ -59,6 +64,8 @@ const KEYS_KEPT = 50_000;
 export class StateGroups {
   readonly #salt: number;
   readonly #nodes = new LRUCache<NodeId, TreeNode>(atMost(NODES_KEPT));
+  /** What states became by single events. */
+  readonly #changed = new LRUCache<string, StateGroupId>(atMost(CHANGES_KEPT));
   readonly #types: Names;
   readonly #keys: Names;
   readonly #source: NodeSource = { get: (id) => this.#getNode(id) };
@@ -129,49 +136,74 @@ export class StateGroups {
     return count;
   }
 
-  /** Stores the state that `group` becomes by these changes. Costs a few small nodes for each change. */
+  /** Stores the state that `group` becomes by these changes; `group` itself if they change nothing. */
   change(tx: WriteTx, group: StateGroupId, changes: Iterable<StateChange>): StateGroupId {
+    const draft = this.draft(group);
+    for (const change of changes) draft.add(tx, change);
+    return draft.store(tx);
+  }
+
+  /** The state that `group` becomes by one event. Asked again soon after, it gives the same one. */
+  withEvent(tx: WriteTx, group: StateGroupId, change: StateChange): StateGroupId {
+    const key = `${group} ${change.eventNid ?? ''}`;
+    const known = this.#changed.get(key);
+    if (known !== undefined) return known;
+    const changed = this.change(tx, group, [change]);
+    this.#changed.set(key, changed);
+    tx.onRollback(() => this.#changed.delete(key));
+    return changed;
+  }
+
+  /** Begins a state that comes out of another one, the empty one unless told, by and by. */
+  draft(from: StateGroupId = EMPTY_STATE): StateDraft {
     const draft = new TreeDraft(this.#source, this.#salt);
-    let root = group;
-    for (const { type, stateKey, eventNid } of changes) {
-      if (eventNid !== undefined) root = draft.set(root, this.#makeTreeKey(tx, type, stateKey), eventNid);
-      else {
-        const key = this.#findTreeKey(type, stateKey);
-        if (key !== undefined) root = draft.remove(root, key);
+    let root: NodeId = from;
+    let storing: ReturnType<TreeDraft['storeSteps']> | undefined;
+    let stored: NodeId = NO_NODE;
+    const storeSome = (tx: WriteTx, limit: number): StateGroupId | undefined => {
+      storing ??= draft.storeSteps(root);
+      for (let left = limit; left >= 0; left--) {
+        const step = storing.next(stored);
+        if (step.done === true) return step.value;
+        stored = this.#putNode(tx, step.value);
       }
-    }
-    return this.#store(tx, draft, root);
-  }
-
-  #store(tx: WriteTx, draft: TreeDraft, root: NodeId): StateGroupId {
-    return draft.store(root, (node) => {
-      const id = ++this.#newestNode;
-      this.#insertNode.run(tx, id, encodeNode(node));
-      this.#nodes.set(id, node);
-      return id;
-    });
-  }
-
-  /** Begins a state of its own that is put together by and by. */
-  draft(): StateDraft {
-    const draft = new TreeDraft(this.#source, this.#salt);
-    let root: NodeId = NO_NODE;
+      return undefined;
+    };
     return {
       add: (tx, { type, stateKey, eventNid }) => {
-        root = draft.set(root, this.#makeTreeKey(tx, type, stateKey), eventNid);
+        if (eventNid !== undefined) {
+          root = draft.set(root, this.#makeTreeKey(tx, type, stateKey), eventNid);
+          return;
+        }
+        const key = this.#findTreeKey(type, stateKey);
+        if (key !== undefined) root = draft.remove(root, key);
       },
-      store: (tx) => this.#store(tx, draft, root),
+      store: (tx) => draft.store(root, (node) => this.#putNode(tx, node)),
+      storeSome,
     };
+  }
+
+  #putNode(tx: WriteTx, node: TreeNode): NodeId {
+    const id = ++this.#newestNode;
+    this.#insertNode.run(tx, id, encodeNode(node));
+    this.#nodes.set(id, node);
+    return id;
   }
 
   /** The keys in which two states differ. Costs what differs, not what there is. */
   difference(left: StateGroupId, right: StateGroupId): StateDifference[] {
-    return differenceOf(this.#source, left, right, this.#salt).map(([key, inLeft, inRight]) => ({
-      type: this.#types.nameOf(Math.floor(key / HALF)),
-      stateKey: this.#keys.nameOf(key % HALF),
-      left: inLeft,
-      right: inRight,
-    }));
+    return differenceOf(this.#source, left, right, this.#salt).map((entry) => this.#named(entry));
+  }
+
+  /** `difference` bit by bit; undefined now and then, where nothing was found for a while. */
+  *walkDifference(left: StateGroupId, right: StateGroupId): Generator<StateDifference | undefined, void> {
+    for (const entry of walkDifference(this.#source, left, right, this.#salt)) {
+      yield entry === undefined ? undefined : this.#named(entry);
+    }
+  }
+
+  #named([key, left, right]: Difference): StateDifference {
+    return { type: this.#types.nameOf(Math.floor(key / HALF)), stateKey: this.#keys.nameOf(key % HALF), left, right };
   }
 
   #getNode(id: NodeId): TreeNode {

@@ -157,9 +157,19 @@ export class TreeDraft implements NodeSource {
 
   /** Writes the nodes of the tree that are new, children first, and gives the root's stored ID. */
   store(root: NodeId, put: (node: TreeNode) => NodeId): NodeId {
+    const steps = this.storeSteps(root);
+    let step = steps.next(NO_NODE);
+    while (step.done !== true) step = steps.next(put(step.value));
+    return step.value;
+  }
+
+  /** `store` node by node: gives each that is to be written and wants its stored ID back. */
+  *storeSteps(root: NodeId): Generator<TreeNode, NodeId, NodeId> {
     if (root >= NO_NODE) return root;
     const node = this.get(root);
-    return put({ ...node, children: node.children.map((child) => this.store(child, put)) });
+    const children: NodeId[] = [];
+    for (const child of node.children) children.push(yield* this.storeSteps(child));
+    return yield { ...node, children };
   }
 
   #set(root: NodeId, key: number, value: number, level: number): NodeId {
@@ -250,31 +260,39 @@ export type Difference = readonly [key: number, left: number | undefined, right:
 /** The entries in which two trees differ, ascending. Nodes they share are not read. */
 export function differenceOf(source: NodeSource, left: NodeId, right: NodeId, salt: number): Difference[] {
   const found: Difference[] = [];
-  collectDifference(new TreeDraft(source, salt), left, right, (key, one, other) => found.push([key, one, other]));
+  for (const entry of walkDifference(source, left, right, salt)) if (entry !== undefined) found.push(entry);
   return found;
 }
 
-function collectDifference(
-  draft: TreeDraft,
+/** `differenceOf` bit by bit; undefined after each node that was looked at. */
+export function walkDifference(
+  source: NodeSource,
   left: NodeId,
   right: NodeId,
-  add: (key: number, left: number | undefined, right: number | undefined) => void,
-): void {
+  salt: number,
+): Generator<Difference | undefined, void> {
+  return differences(new TreeDraft(source, salt), left, right);
+}
+
+function* differences(draft: TreeDraft, left: NodeId, right: NodeId): Generator<Difference | undefined, void> {
   if (left === right) return;
-  const everything = { from: 0, to: Number.POSITIVE_INFINITY };
-  if (left === NO_NODE) return visitRange(draft, right, everything, (key, value) => add(key, undefined, value));
-  if (right === NO_NODE) return visitRange(draft, left, everything, (key, value) => add(key, value, undefined));
+  if (left === NO_NODE) return yield* differencesToNone(draft, right, (key, value) => [key, undefined, value]);
+  if (right === NO_NODE) return yield* differencesToNone(draft, left, (key, value) => [key, value, undefined]);
   const one = draft.get(left);
   const other = draft.get(right);
+  yield undefined;
   if (one.level < other.level) {
-    return collectDifference(draft, right, left, (key, inRight, inLeft) => add(key, inLeft, inRight));
+    for (const entry of differences(draft, right, left)) {
+      yield entry === undefined ? undefined : [entry[0], entry[2], entry[1]];
+    }
+    return;
   }
   if (one.level === other.level && isSame(one.keys, other.keys)) {
     for (let index = 0; index <= one.keys.length; index++) {
-      collectDifference(draft, one.children[index] ?? NO_NODE, other.children[index] ?? NO_NODE, add);
+      yield* differences(draft, one.children[index] ?? NO_NODE, other.children[index] ?? NO_NODE);
       const key = one.keys[index];
       if (key !== undefined && one.values[index] !== other.values[index]) {
-        add(key, one.values[index], other.values[index]);
+        yield [key, one.values[index], other.values[index]];
       }
     }
     return;
@@ -283,11 +301,27 @@ function collectDifference(
   let rest = right;
   for (const [index, key] of one.keys.entries()) {
     const parts = draft.split(rest, key);
-    collectDifference(draft, one.children[index] ?? NO_NODE, parts.before, add);
-    if (one.values[index] !== parts.value) add(key, one.values[index], parts.value);
+    yield* differences(draft, one.children[index] ?? NO_NODE, parts.before);
+    if (one.values[index] !== parts.value) yield [key, one.values[index], parts.value];
     rest = parts.after;
   }
-  collectDifference(draft, one.children[one.keys.length] ?? NO_NODE, rest, add);
+  yield* differences(draft, one.children[one.keys.length] ?? NO_NODE, rest);
+}
+
+function* differencesToNone(
+  draft: TreeDraft,
+  root: NodeId,
+  entryOf: (key: number, value: number) => Difference,
+): Generator<Difference | undefined, void> {
+  if (root === NO_NODE) return;
+  const { keys, values, children } = draft.get(root);
+  yield undefined;
+  for (let index = 0; index <= keys.length; index++) {
+    yield* differencesToNone(draft, children[index] ?? NO_NODE, entryOf);
+    const key = keys[index];
+    const value = values[index];
+    if (key !== undefined && value !== undefined) yield entryOf(key, value);
+  }
 }
 
 function isSame(one: readonly number[], other: readonly number[]): boolean {

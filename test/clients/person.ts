@@ -13,7 +13,7 @@ import {
   RoomEvent,
   SyncState,
 } from 'matrix-js-sdk';
-import type { ServerProcess } from './server-process.ts';
+import type { Address } from '../kit/test-client.ts';
 
 const DEADLINE_MS = 30_000;
 
@@ -26,18 +26,25 @@ const NEWS = [
   RoomEvent.LocalEchoUpdated,
 ] as const;
 
+/** The server of somebody's client: it may come and go. */
+export interface Reachable extends Address {
+  readonly isUp: boolean;
+  /** Resolves when it answers, at once if it does. */
+  up(): Promise<void>;
+}
+
 /** Somebody with a real client, that encrypts by itself. It stays while the server comes and goes. */
 export class Person {
   readonly client: MatrixClient;
-  readonly #server: ServerProcess;
+  readonly #server: Reachable;
 
-  private constructor(client: MatrixClient, server: ServerProcess) {
+  private constructor(client: MatrixClient, server: Reachable) {
     this.client = client;
     this.#server = server;
   }
 
   /** Somebody's device logs in (they have an account already) and begins to sync. */
-  static async logIn(server: ServerProcess, username: string): Promise<Person> {
+  static async logIn(server: Reachable, username: string): Promise<Person> {
     const session = await createClient({ baseUrl: server.baseUrl, logger: quiet }).loginRequest({
       type: 'm.login.password',
       identifier: { type: 'm.id.user', user: username },
@@ -47,7 +54,7 @@ export class Person {
   }
 
   static async #begin(
-    server: ServerProcess,
+    server: Reachable,
     session: Pick<LoginResponse, 'access_token' | 'user_id' | 'device_id'>,
   ): Promise<Person> {
     const client = createClient({
@@ -83,7 +90,7 @@ export class Person {
     });
   }
 
-  static async register(server: ServerProcess, username: string): Promise<Person> {
+  static async register(server: Reachable, username: string): Promise<Person> {
     await createClient({ baseUrl: server.baseUrl, logger: quiet }).registerRequest({
       username,
       password: `password of ${username}`,

@@ -143,7 +143,7 @@ export class ServerProcess implements Address, AsyncDisposable {
 }
 
 /** A free port outside of the range that systems take outgoing connections' from: it will be free after a restart too. */
-async function findPort(): Promise<number> {
+export async function findPort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 32_000);
     const probe = createServer();

@@ -133,7 +133,7 @@ room_list_publication_rules[]: user_id alias room_id action
 opentracing: enabled homeserver_whitelist force_tracing_for_users jaeger_config
 background_updates: background_update_duration_ms sleep_enabled sleep_duration_ms min_batch_size default_batch_size
 auto_accept_invites: enabled only_for_direct_messages only_from_local_users worker_to_run_on
-hearth: log_level log_file log_file_size log_files_kept
+hearth: log_level log_file log_file_size log_files_kept remote_media_cache_size
 trusted_key_servers[]: server_name verify_keys accept_keys_insecurely
 ui_auth: session_timeout
 database.args: database

@@ -13,6 +13,7 @@ export async function listEvents(who: TestClient, roomId: string, pageSize = 100
   let from: string | undefined;
   do {
     const page = expectOk(await who.get(roomPath(roomId, 'messages'), { dir: 'b', limit: pageSize, from }));
+    assert.notEqual(page.end, from ?? '', 'paging goes on');
     events.push(...page.chunk);
     from = page.end;
   } while (from !== undefined);

@@ -26,7 +26,13 @@ import {
 import type { JsonObject, JsonValue } from '../../server/matrix/json.ts';
 import { type RoomVersion, roomVersions } from '../../server/matrix/room-versions.ts';
 import { generateSigningKey, signaturesOf, type SigningKey, verifyJson } from '../../server/matrix/signing.ts';
-import { createRooms, migrations, type Rooms, type RoomsFederation, type RoomsOptions } from '../../server/rooms/rooms.ts';
+import {
+  createRooms,
+  migrations,
+  type Rooms,
+  type RoomsFederation,
+  type RoomsOptions,
+} from '../../server/rooms/rooms.ts';
 import type { RemoteRooms } from '../../server/rooms/remote/remote-rooms.ts';
 import type { OutlierStore } from '../../server/rooms/federation-types.ts';
 import { type OpenDatabase, openDatabase } from '../../server/storage/database.ts';

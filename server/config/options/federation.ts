@@ -54,7 +54,7 @@ export const federationOptions = {
     undefined,
     'The only servers to have dealings with; all, if left out.',
   ),
-  federation_whitelist_endpoint_enabled: option(flag, false, 'Tell users which servers these are.', { note: LATER }),
+  federation_whitelist_endpoint_enabled: option(flag, false, 'Tell users which servers these are.'),
   federation_verify_certificates: option(flag, true, 'Check the certificates of other servers.'),
   federation_client_minimum_tls_version: option(tlsVersion, '1', 'The oldest TLS version to speak to other servers.'),
   federation_certificate_verification_whitelist: option(

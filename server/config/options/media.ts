@@ -33,12 +33,12 @@ const thumbnails: readonly ThumbnailSize[] = [
 
 /** Files that users send, and previews of links. */
 export const mediaOptions = {
-  enable_media_repo: option(flag, true, 'Serve media at all.', { note: LATER }),
+  enable_media_repo: option(flag, true, 'Serve media at all.'),
   enable_local_media_storage: option(flag, true, 'Keep media in media_store_path.', {
     note: 'has no effect: there is no other place for media',
   }),
-  enable_authenticated_media: option(flag, true, 'Media can only be had by those who are logged in.', { note: LATER }),
-  media_store_path: option(path, undefined, 'The directory media are stored in.', { note: LATER }),
+  enable_authenticated_media: option(flag, true, 'Media can only be had by those who are logged in.'),
+  media_store_path: option(path, undefined, 'The directory media are stored in.'),
   media_storage_providers: option(
     list(
       section({
@@ -53,13 +53,9 @@ export const mediaOptions = {
     'Further places for media.',
     { note: 'has no effect: media are kept in media_store_path only' },
   ),
-  max_upload_size: option(size, 50 * 1024 ** 2, 'The largest file users may upload.', { note: LATER }),
-  max_pending_media_uploads: option(integer(), 5, 'How many uploads a user may announce without beginning them.', {
-    note: LATER,
-  }),
-  unused_expiration_time: option(duration, 86_400_000, 'How long an announced upload may take to come.', {
-    note: LATER,
-  }),
+  max_upload_size: option(size, 50 * 1024 ** 2, 'The largest file users may upload.'),
+  max_pending_media_uploads: option(integer(), 5, 'How many uploads a user may announce without beginning them.'),
+  unused_expiration_time: option(duration, 86_400_000, 'How long an announced upload may take to come.'),
   media_upload_limits: option(
     list(
       section({
@@ -72,32 +68,23 @@ export const mediaOptions = {
     ),
     [],
     'How much a user may upload in some time.',
-    { note: LATER },
   ),
-  max_image_pixels: option(size, 32 * 1024 ** 2, 'The largest picture, in pixels, that thumbnails are made of.', {
-    note: LATER,
-  }),
-  dynamic_thumbnails: option(flag, false, 'Make thumbnails in whatever size is asked for.', { note: LATER }),
-  thumbnail_sizes: option(list(thumbnail), thumbnails, 'The thumbnails made of every picture.', { note: LATER }),
+  max_image_pixels: option(size, 32 * 1024 ** 2, 'The largest picture, in pixels, that thumbnails are made of.'),
+  dynamic_thumbnails: option(flag, false, 'Make thumbnails in whatever size is asked for.'),
+  thumbnail_sizes: option(list(thumbnail), thumbnails, 'The sizes thumbnails are made in.'),
   media_retention: group(
     {
       local_media_lifetime: option(orNull(duration), null, 'For media of this server; for ever, if left out.'),
       remote_media_lifetime: option(orNull(duration), null, 'For media of other servers; for ever, if left out.'),
     },
     'How long media are kept that nobody looks at.',
-    { note: LATER },
   ),
-  remote_media_download_per_second: option(size, 87 * 1024, 'Bytes a second a user may fetch from other servers.', {
-    note: LATER,
-  }),
-  remote_media_download_burst_count: option(size, 500 * 1024 ** 2, 'Bytes a user may fetch from them at once.', {
-    note: LATER,
-  }),
+  remote_media_download_per_second: option(size, 87 * 1024, 'Bytes a second a user may fetch from other servers.'),
+  remote_media_download_burst_count: option(size, 500 * 1024 ** 2, 'Bytes a user may fetch from them at once.'),
   prevent_media_downloads_from: option(
     list(identifier('a server name', isServerName)),
     [],
     'Servers whose media are not fetched.',
-    { note: LATER },
   ),
   url_preview_enabled: option(flag, false, 'Fetch web pages that users write of, to show what they are.', {
     note: LATER,

@@ -39,7 +39,7 @@ export const rateLimitOptionTable = {
     'Invites.',
   ),
   rc_third_party_invite: rateLimit(0.2, 10, 'Invites of a user by mail address or phone number.', { note: LATER }),
-  rc_media_create: rateLimit(10, 50, 'Media a user announces before uploading them.', { note: LATER }),
+  rc_media_create: rateLimit(10, 50, 'Media a user announces before uploading them.'),
   rc_presence: group({ per_user: rateLimit(0.1, 1, 'Changes of a user’s presence.') }, 'Presence.'),
   rc_delayed_event_mgmt: rateLimit(1, 5, 'Changes a user makes to delayed events.', { note: LATER }),
   rc_reports: rateLimit(1, 5, 'Reports of a user about events, rooms and other users.'),

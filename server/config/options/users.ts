@@ -1,8 +1,6 @@
 import { isRoomId } from '../../matrix/identifiers.ts';
 import { choice, duration, flag, identifier, integer, list, orNull, size, text } from '../kinds.ts';
-import { group, LATER, option } from '../option.ts';
-
-const NO_PICTURES = 'cannot be met yet: no media are stored here, so that nobody can set a picture while it is there';
+import { group, option } from '../option.ts';
 
 /** Profiles, presence, the user directory, and what sync gives. */
 export const userOptions = {
@@ -13,17 +11,14 @@ export const userOptions = {
     'Show profiles only to those who are in a room together.',
   ),
   include_profile_data_on_invite: option(flag, true, 'Show name and picture of the invited in the invite.'),
-  allow_profile_lookup_over_federation: option(flag, true, 'Show profiles to other servers.', { note: LATER }),
+  allow_profile_lookup_over_federation: option(flag, true, 'Show profiles to other servers.'),
   enable_set_displayname: option(flag, true, 'Users may change their display name once it is set.'),
   enable_set_avatar_url: option(flag, true, 'Users may change their picture once it is set.'),
-  max_avatar_size: option(orNull(size), null, 'The largest picture a user may have; any, if left out.', {
-    note: NO_PICTURES,
-  }),
+  max_avatar_size: option(orNull(size), null, 'The largest picture a user may have; any, if left out.'),
   allowed_avatar_mimetypes: option(
     list(text),
     undefined,
     'The kinds of pictures a user may have, such as image/png; any, if left out.',
-    { note: NO_PICTURES },
   ),
   presence: group(
     {

@@ -1,6 +1,7 @@
 import type { StateMap } from '../events/event.ts';
 import type { RoomVersion } from '../room-versions.ts';
 import { type EventSource, runToEnd, type Steps } from './event-source.ts';
+import { type Separated, separate } from './separate.ts';
 import { resolveV1 } from './v1.ts';
 import { resolveV2 } from './v2.ts';
 
@@ -26,12 +27,31 @@ export function* resolveStateSteps({ version, stateSets, source }: Resolution): 
   if (others.length === 0) return only;
   switch (version.stateResolution) {
     case 'v1':
-      return yield* resolveV1(distinct, source);
+      return yield* resolveV1(yield* separate(distinct, false), source);
     case 'v2':
-      return yield* resolveV2(distinct, source, false);
     case 'v2.1':
-      return yield* resolveV2(distinct, source, true);
+      return yield* resolveV2(yield* separate(distinct, true), source, {
+        states: distinct.map((state) => [...state.values()]),
+        isV21: version.stateResolution === 'v2.1',
+      });
   }
+}
+
+export interface SeparatedResolution {
+  readonly version: RoomVersion;
+  /**
+   * What the states agree on, as far as the auth rules may ask for it, and what they do not. A key that only some of them
+   * have is in conflict, but in room version 1. Used up by the resolution.
+   */
+  readonly separated: Separated;
+  /** Knows the states: what it is asked to tell of them, it is asked with an empty list. */
+  readonly source: EventSource;
+}
+
+/** `resolveStateSteps` for those who know already in what the states differ. Gives the keys that they were told of. */
+export function* resolveSeparatedSteps({ version, separated, source }: SeparatedResolution): Steps<StateMap> {
+  if (version.stateResolution === 'v1') return yield* resolveV1(separated, source);
+  return yield* resolveV2(separated, source, { states: [], isV21: version.stateResolution === 'v2.1' });
 }
 
 /** Two equal states count as one, whichever the version: neither adds a conflict nor an auth chain. */

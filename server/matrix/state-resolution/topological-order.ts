@@ -65,26 +65,34 @@ export function* mainlineOrder(
     positions.set(event.eventId, positions.size);
     if (positions.size % EVENTS_PER_STEP === 0) yield;
   }
-  const positionOf = (event: RoomEvent): number => {
+  let passedOver = 0;
+  function* positionOf(event: RoomEvent): Steps<number> {
     const passed = new Set<EventId>();
     let step = powerLevelsBehind(event);
     while (step && !positions.has(step.eventId) && !passed.has(step.eventId)) {
       passed.add(step.eventId);
+      if (++passedOver % EVENTS_PER_STEP === 0) yield;
       step = powerLevelsBehind(step);
     }
     const position = (step && positions.get(step.eventId)) ?? Number.POSITIVE_INFINITY;
     // The next event that comes this way need not go it all again.
     for (const id of passed) positions.set(id, position);
     return position;
-  };
-  const placed: { event: RoomEvent; position: number }[] = [];
-  for (const event of events) {
-    placed.push({ event, position: positionOf(event) });
-    if (placed.length % EVENTS_PER_STEP === 0) yield;
   }
-  return placed
-    .sort((left, right) => descending(left.position, right.position) || compareByAge(left.event, right.event))
-    .map(({ event }) => event);
+  const placed = new Heap<{ event: RoomEvent; position: number }>(
+    (left, right) => descending(left.position, right.position) || compareByAge(left.event, right.event),
+  );
+  let count = 0;
+  for (const event of events) {
+    placed.push({ event, position: yield* positionOf(event) });
+    if (++count % EVENTS_PER_STEP === 0) yield;
+  }
+  const order: RoomEvent[] = [];
+  for (let next = placed.pop(); next !== undefined; next = placed.pop()) {
+    order.push(next.event);
+    if (order.length % EVENTS_PER_STEP === 0) yield;
+  }
+  return order;
 }
 
 function compareByAge(left: RoomEvent, right: RoomEvent): number {

@@ -5,11 +5,11 @@ import { type RoomEvent, type StateKey, type StateMap, splitStateKey, stateKeyOf
 import type { EventId } from '../identifiers.ts';
 import { EVENTS_PER_STEP, type EventSource, type Steps } from './event-source.ts';
 import { KnownEvents } from './known-events.ts';
-import { separate } from './separate.ts';
+import type { Separated } from './separate.ts';
 
 /** State resolution of room version 1 (rooms/v1, "State resolution"). Its faults are part of it: later versions mend them. */
-export function* resolveV1(stateSets: readonly StateMap[], source: EventSource): Steps<StateMap> {
-  const { unconflicted: resolved, conflicted } = yield* separate(stateSets, false);
+export function* resolveV1(separated: Separated, source: EventSource): Steps<StateMap> {
+  const { unconflicted: resolved, conflicted } = separated;
   const events = new KnownEvents(source);
   const auth: AuthState = {
     find(type, stateKey) {

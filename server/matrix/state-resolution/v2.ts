@@ -4,7 +4,7 @@ import { type RoomEvent, type StateKey, type StateMap, stateKeyOf } from '../eve
 import type { EventId } from '../identifiers.ts';
 import { EVENTS_PER_STEP, type EventSource, type Steps, walkConflictedSubgraph } from './event-source.ts';
 import { KnownEvents } from './known-events.ts';
-import { separate } from './separate.ts';
+import type { Separated } from './separate.ts';
 import { mainlineOrder, reverseTopologicalPowerOrder } from './topological-order.ts';
 
 /**
@@ -12,19 +12,21 @@ import { mainlineOrder, reverseTopologicalPowerOrder } from './topological-order
  * in two things: the first pass starts from nothing instead of the unconflicted state, and what lies between conflicted
  * events takes part.
  */
-export function* resolveV2(stateSets: readonly StateMap[], source: EventSource, isV21: boolean): Steps<StateMap> {
-  const { unconflicted, conflicted } = yield* separate(stateSets, true);
+export function* resolveV2(
+  { unconflicted, conflicted }: Separated,
+  source: EventSource,
+  { states, isV21 }: { readonly states: readonly (readonly EventId[])[]; readonly isV21: boolean },
+): Steps<StateMap> {
   if (conflicted.size === 0) return unconflicted;
 
   const events = new KnownEvents(source);
-  const full = yield* fullConflictedSet(stateSets, new Set([...conflicted.values()].flatMap((ids) => [...ids])), {
+  const full = yield* fullConflictedSet(states, new Set([...conflicted.values()].flatMap((ids) => [...ids])), {
     source,
     events,
     isV21,
   });
   // 1
-  const powerEvents = withAuthChains([...full.values()].filter(isPowerEvent), full);
-  yield;
+  const powerEvents = yield* withAuthChains([...full.values()].filter(isPowerEvent), full);
   const powerOrder = yield* reverseTopologicalPowerOrder(powerEvents, (event) => events.senderPower(event));
   // 2
   const base: StateMap = isV21 ? new Map() : unconflicted;
@@ -51,22 +53,19 @@ export function* resolveV2(stateSets: readonly StateMap[], source: EventSource, 
  * cite, would be in the difference. Here, as in the servers we have to agree with, a state's chain includes its events.
  */
 function* fullConflictedSet(
-  stateSets: readonly StateMap[],
+  states: readonly (readonly EventId[])[],
   conflicted: ReadonlySet<EventId>,
   { source, events, isV21 }: { source: EventSource; events: KnownEvents; isV21: boolean },
 ): Steps<ReadonlyMap<EventId, RoomEvent>> {
   const ids = new Set(conflicted);
-  const states = stateSets.map((state) => [...state.values()]);
   const difference = source.authChainDifferenceSteps
     ? yield* source.authChainDifferenceSteps(states)
     : source.authChainDifference(states);
   for (const id of difference) ids.add(id);
-  yield;
   if (isV21) {
     const between =
       source.conflictedSubgraph?.(conflicted) ?? (yield* walkConflictedSubgraph((id) => events.find(id), conflicted));
     for (const id of between) ids.add(id);
-    yield;
   }
   const full = new Map<EventId, RoomEvent>();
   let count = 0;
@@ -97,15 +96,16 @@ function isPowerEvent({ type, stateKey, sender, content }: RoomEvent): boolean {
  * NOT-SPEC: a chain is followed as long as it stays inside that set, as in other servers. It leaves and enters it again
  * only where an event that all states rest upon has been taken back into one of them.
  */
-function withAuthChains(
+function* withAuthChains(
   powerEvents: readonly RoomEvent[],
   full: ReadonlyMap<EventId, RoomEvent>,
-): ReadonlyMap<EventId, RoomEvent> {
+): Steps<ReadonlyMap<EventId, RoomEvent>> {
   const found = new Map<EventId, RoomEvent>();
   const pending = [...powerEvents];
   for (let event = pending.pop(); event !== undefined; event = pending.pop()) {
     if (found.has(event.eventId)) continue;
     found.set(event.eventId, event);
+    if (found.size % EVENTS_PER_STEP === 0) yield;
     for (const id of event.authEvents) {
       const authEvent = full.get(id);
       if (authEvent) pending.push(authEvent);

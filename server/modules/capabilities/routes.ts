@@ -5,7 +5,9 @@ import { type CapabilitiesNeeds, describeCapabilities, describeSupport, SPEC_VER
 /** What clients and servers ask before anything else. */
 export function discoveryRoutes({ facts, settings, unstableFeatures }: CapabilitiesNeeds): Route[] {
   const support = describeSupport(settings.adminContact);
+  const { dealings } = settings;
   return [
+    ...(dealings === undefined ? [] : [dealingsRoute(dealings)]),
     route({
       method: 'GET',
       path: '/_matrix/client/versions',
@@ -51,4 +53,14 @@ export function discoveryRoutes({ facts, settings, unstableFeatures }: Capabilit
       },
     }),
   ];
+}
+
+/** Which servers this one deals with. Not of the spec: it goes by the name by which clients of Synapse know it. */
+function dealingsRoute({ only }: NonNullable<CapabilitiesNeeds['settings']['dealings']>): Route {
+  return route({
+    method: 'GET',
+    path: '/_synapse/client/v1/config/federation_whitelist',
+    auth: 'user',
+    handle: () => ({ whitelist_enabled: only !== undefined, whitelist: only ?? [] }),
+  });
 }

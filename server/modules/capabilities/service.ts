@@ -1,5 +1,5 @@
 import type { Requester } from '../../http/route.ts';
-import { isUserId } from '../../matrix/identifiers.ts';
+import { isUserId, type ServerName } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
 
 /** What this server can do for a user; each fact comes from whoever knows it. */
@@ -27,6 +27,8 @@ export interface CapabilitiesNeeds {
     readonly federationAddress: string | undefined;
     /** `mailto:` address, user ID, or web address of whoever runs this server. */
     readonly adminContact: string | undefined;
+    /** Shown to users; undefined: they are not told. `only`: the only servers this one deals with, if it is not all. */
+    readonly dealings?: { readonly only: readonly ServerName[] | undefined } | undefined;
   };
   /** Features from proposals not in the spec yet (or still looked for under their old names) which work here. */
   readonly unstableFeatures: Readonly<Record<string, boolean>>;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Edu, EduHandler } from '../../federation/types.ts';
 import { badJson } from '../../matrix/errors.ts';
 import { isUserId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
@@ -7,14 +8,17 @@ import type { PresenceState } from './store.ts';
 
 /** Users taken from one EDU. */
 const MAX_USERS = 1_000;
+/** Users who are looked at before others have their turn. */
+const AT_ONCE = 20;
 
 /** m.presence (server-server API, "Presence"): a server speaks for its own users only. */
 export function presenceEdu(remote: { accept(said: SaidPresence): void }): EduHandler {
   return {
-    accept: (origin, content) => {
+    accept: async (origin, content) => {
       const { push } = content;
       if (!Array.isArray(push)) throw badJson('push is not a list');
-      for (const entry of push.slice(0, MAX_USERS)) {
+      for (const [index, entry] of push.slice(0, MAX_USERS).entries()) {
+        if (index > 0 && index % AT_ONCE === 0) await nextTurn();
         const said = readEntry(entry);
         if (said !== undefined && serverNameOf(said.userId) === origin) remote.accept(said);
       }

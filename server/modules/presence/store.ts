@@ -35,6 +35,7 @@ function toPresence(row: Row): StoredPresence {
 export class PresenceStore {
   readonly #find;
   readonly #listLatest;
+  readonly #listUsers;
   readonly #put;
   readonly #remove;
 
@@ -42,6 +43,9 @@ export class PresenceStore {
     const columns = 'user_id, state, status_msg, last_active_ts, position';
     this.#find = db.prepareRead<Row>(`SELECT ${columns} FROM presence WHERE user_id = ?`);
     this.#listLatest = db.prepareRead<Row>(`SELECT ${columns} FROM presence ORDER BY position DESC LIMIT ?`);
+    this.#listUsers = db.prepareRead<{ user_id: string }>(
+      'SELECT user_id FROM presence WHERE user_id > ? ORDER BY user_id LIMIT ?',
+    );
     this.#put = db.prepareWrite(`
       INSERT INTO presence (user_id, state, status_msg, last_active_ts, position) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET state = excluded.state, status_msg = excluded.status_msg,
@@ -57,6 +61,11 @@ export class PresenceStore {
   /** Those who changed last, the latest first. */
   listLatest(limit: number): { userId: UserId; presence: StoredPresence }[] {
     return this.#listLatest.list(limit).map((row) => ({ userId: row.user_id as UserId, presence: toPresence(row) }));
+  }
+
+  /** Users of whom something is stored, in the order of their IDs; a page of those after `after`. */
+  listUsers(after: string, limit: number): UserId[] {
+    return this.#listUsers.list(after, limit).map((row) => row.user_id as UserId);
   }
 
   put(tx: WriteTx, userId: UserId, { state, statusMsg, lastActiveTs, position }: StoredPresence): void {

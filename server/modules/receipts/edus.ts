@@ -1,5 +1,4 @@
 import type { Edu, EduHandler } from '../../federation/types.ts';
-import { badJson } from '../../matrix/errors.ts';
 import { isEventId, isRoomId, isUserId, serverNameOf } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonValue } from '../../matrix/json.ts';
 import type { ServerAcls } from '../../rooms/federation-types.ts';
@@ -8,6 +7,8 @@ import type { Receipt } from './store.ts';
 
 /** Receipts taken from one EDU; a server that has more to say says it in several. */
 const MAX_RECEIPTS = 1_000;
+/** Rooms looked at in one EDU. */
+const MAX_ROOMS = 1_000;
 const MAX_THREAD_ID_BYTES = 255;
 
 /** m.receipt (server-server API, "Receipts"): a server speaks for its own users only, and of public receipts only. */
@@ -21,19 +22,18 @@ export function receiptEdu({
   now: () => number;
 }): EduHandler {
   return {
-    accept: (origin, content) => {
+    accept: async (origin, content) => {
       const found: RemoteReceipt[] = [];
-      for (const [roomId, kinds] of Object.entries(content)) {
-        if (!isRoomId(roomId) || !isJsonObject(kinds)) throw badJson('the receipts are not ordered by room');
-        const users = kinds['m.read'];
-        if (!isJsonObject(users) || !acls.isAllowed(origin, roomId)) continue;
-        for (const [userId, value] of Object.entries(users)) {
-          if (found.length >= MAX_RECEIPTS) break;
-          const receipt = isUserId(userId) && serverNameOf(userId) === origin ? readReceipt(value, now()) : undefined;
-          if (receipt !== undefined && isUserId(userId)) found.push({ roomId, userId, ...receipt });
+      for (const [roomId, kinds] of Object.entries(content).slice(0, MAX_ROOMS)) {
+        const users = isJsonObject(kinds) ? kinds['m.read'] : undefined;
+        if (!isRoomId(roomId) || !isJsonObject(users) || !acls.isAllowed(origin, roomId)) continue;
+        for (const [userId, value] of Object.entries(users).slice(0, MAX_RECEIPTS - found.length)) {
+          if (!isUserId(userId) || serverNameOf(userId) !== origin) continue;
+          const receipt = readReceipt(value, now());
+          if (receipt !== undefined) found.push({ roomId, userId, ...receipt });
         }
       }
-      if (found.length > 0) receipts.putRemote(found);
+      await receipts.putRemote(found);
     },
   };
 }
@@ -47,7 +47,8 @@ function readReceipt(value: JsonValue, now: number): Pick<RemoteReceipt, 'eventI
   const { ts, thread_id: threadId } = isJsonObject(data) ? data : {};
   if (threadId !== undefined && (typeof threadId !== 'string' || !isThreadId(threadId))) return undefined;
   const isTime = typeof ts === 'number' && Number.isSafeInteger(ts) && ts >= 0;
-  return { eventId, threadId, ts: isTime ? ts : now };
+  // Nobody has read anything in the future, whatever the other server's clock says.
+  return { eventId, threadId, ts: isTime ? Math.min(ts, now) : now };
 }
 
 function isThreadId(text: string): boolean {

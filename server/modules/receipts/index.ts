@@ -42,7 +42,7 @@ export function receipts(
     removeOfUser: (tx, userId) => store.removeUser(tx, userId),
     routes: receiptRoutes({ receipts: service, setFullyRead: needs.setFullyRead }),
     edus: { 'm.receipt': receiptEdu({ receipts: service, acls, now: () => clock.now() }) },
-    projections: [{ name: 'receipts', project: (tx, { eventId }) => tx.onCommit(() => service.arrived(eventId)) }],
+    projections: [{ name: 'receipts', project: (tx, event) => tx.onCommit(() => service.arrived(event)) }],
     sync: [receiptContribution(store)],
   };
 }

@@ -1,6 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { forbidden, invalidParam, notFound } from '../../matrix/errors.ts';
-import type { EventId, RoomId, UserId } from '../../matrix/identifiers.ts';
+import { type EventId, isEventId, type RoomId, type UserId } from '../../matrix/identifiers.ts';
 import type { EventReader, MembershipReader, PersistedEvent, Timeline, Visibility } from '../../rooms/types.ts';
 import { type Database, STREAM_START, type WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
@@ -16,7 +17,7 @@ export interface ReceiptNeeds {
   readonly db: Database;
   readonly clock: Clock;
   readonly events: Pick<EventReader, 'findEvent'>;
-  readonly rooms: Pick<MembershipReader, 'isJoined' | 'listServers'>;
+  readonly rooms: Pick<MembershipReader, 'isJoined' | 'listServers' | 'listLocalJoined'>;
   readonly visibility: Pick<Visibility, 'canSee'>;
   /** The thread an event is in: `main`, or the ID of its root. */
   readonly threads: { threadOfEvent(event: PersistedEvent): string };
@@ -34,20 +35,22 @@ export interface Receipts {
   set(roomId: RoomId, userId: UserId, type: ReceiptType, eventId: EventId, threadId: string | undefined): void;
   /**
    * Another server says how far its users have read. What cannot be, or is older than what is known, is left out; what is
-   * about an event that has not come yet waits for it a while.
+   * about an event that has not come yet, or of somebody whose join has not, waits for it a while.
    */
-  putRemote(receipts: readonly RemoteReceipt[]): void;
+  putRemote(receipts: readonly RemoteReceipt[]): Promise<void>;
   /** An event came: receipts that were waiting for it take effect. */
-  arrived(eventId: EventId): void;
+  arrived(event: PersistedEvent): void;
 }
 
 /** What another server says of one of its users. */
 export type RemoteReceipt = Pick<Receipt, 'roomId' | 'userId' | 'threadId' | 'eventId' | 'ts'>;
 
-/** Events for which receipts wait. */
+/** Events and joins for which receipts wait. */
 const MAX_AWAITED = 1_000;
-/** Receipts that wait for one event. */
+/** Receipts that wait for one of them. */
 const MAX_WAITING_EACH = 50;
+/** Receipts that are stored before others have their turn. */
+const AT_ONCE = 50;
 
 type Place = Pick<Receipt, 'eventDepth' | 'eventPosition'>;
 
@@ -82,25 +85,41 @@ export function receiptService({
     return { eventDepth: event.depth, eventPosition: isNews ? event.position : STREAM_START };
   }
 
-  const waiting = new LRUCache<EventId, readonly RemoteReceipt[]>(atMost(MAX_AWAITED));
+  /** Receipts by what they wait for: an event, or that somebody joins a room. */
+  const waiting = new LRUCache<string, readonly RemoteReceipt[]>(atMost(MAX_AWAITED));
 
-  function wait(receipt: RemoteReceipt): void {
-    const others = waiting.get(receipt.eventId) ?? [];
-    if (others.length < MAX_WAITING_EACH) waiting.set(receipt.eventId, [...others, receipt]);
+  function wait(key: string, receipt: RemoteReceipt): void {
+    const others = waiting.get(key) ?? [];
+    if (others.length < MAX_WAITING_EACH) waiting.set(key, [...others, receipt]);
   }
 
-  /** One receipt of another server, if its event is there and it leads further than what is known. */
-  function readRemote({ roomId, userId, threadId, eventId, ts }: RemoteReceipt): Receipt | undefined {
+  /** Nothing but what is there can be a thread: else one user could have receipts without end. */
+  function isThread({ roomId, threadId }: RemoteReceipt, event: PersistedEvent): boolean {
+    if (threadId === undefined || threadId === 'main') return true;
+    if (!isEventId(threadId)) return false;
+    return threads.threadOfEvent(event) === threadId || events.findEvent(threadId)?.roomId === roomId;
+  }
+
+  /** One receipt of another server, if it can be and leads further than what is known. */
+  function readRemote(remote: RemoteReceipt): Receipt | undefined {
+    const { roomId, userId, threadId, eventId, ts } = remote;
     const event = events.findEvent(eventId);
-    if (event?.roomId !== roomId || !rooms.isJoined(roomId, userId)) return undefined;
+    if (event === undefined || (event.outlier && event.verdict !== 'rejected')) {
+      wait(eventId, remote);
+      return undefined;
+    }
+    if (event.roomId !== roomId || event.verdict === 'rejected' || !isThread(remote, event)) return undefined;
+    if (!rooms.isJoined(roomId, userId)) {
+      wait(memberKey(roomId, userId), remote);
+      return undefined;
+    }
     const place = placeOf(event);
     const old = store.find(roomId, userId, 'm.read', threadId);
     if (old !== undefined && !isBefore(old, place)) return undefined;
     return { roomId, userId, type: 'm.read', threadId, eventId, ...place, ts };
   }
 
-  function putRemote(receipts: readonly RemoteReceipt[]): void {
-    for (const receipt of receipts) if (events.findEvent(receipt.eventId) === undefined) wait(receipt);
+  function putSome(receipts: readonly RemoteReceipt[]): void {
     db.write((tx) => {
       // Read one by one: a later one may be about the same user and thread.
       for (const remote of receipts) {
@@ -110,12 +129,31 @@ export function receiptService({
     });
   }
 
+  function arrive(key: string): void {
+    const receipts = waiting.get(key);
+    if (receipts === undefined) return;
+    waiting.delete(key);
+    putSome(receipts);
+  }
+
   return {
-    putRemote,
-    arrived: (eventId) => {
-      const receipts = waiting.get(eventId);
-      waiting.delete(eventId);
-      if (receipts !== undefined) putRemote(receipts);
+    putRemote: async (receipts) => {
+      // Of a room that nobody here is in, nobody here is shown anything.
+      const ours = new Set<RoomId>();
+      for (const roomId of new Set(receipts.map((receipt) => receipt.roomId))) {
+        if (rooms.listLocalJoined(roomId).length > 0) ours.add(roomId);
+      }
+      const shown = receipts.filter(({ roomId }) => ours.has(roomId));
+      for (let start = 0; start < shown.length; start += AT_ONCE) {
+        if (start > 0) await nextTurn();
+        putSome(shown.slice(start, start + AT_ONCE));
+      }
+    },
+    arrived: ({ eventId, roomId, type, stateKey, content }) => {
+      if (waiting.size === 0) return;
+      arrive(eventId);
+      const isJoin = type === 'm.room.member' && content['membership'] === 'join';
+      if (isJoin && stateKey !== undefined) arrive(memberKey(roomId, stateKey));
     },
     set: (roomId, userId, type, eventId, threadId) => {
       if (!rooms.isJoined(roomId, userId)) throw forbidden('You are not in this room');
@@ -143,4 +181,8 @@ export function receiptService({
       });
     },
   };
+}
+
+function memberKey(roomId: RoomId, userId: string): string {
+  return `${roomId} ${userId}`;
 }

@@ -1,5 +1,4 @@
 import type { EduSender } from '../../federation/types.ts';
-import { isUserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { ServerAcls } from '../../rooms/federation-types.ts';
 import type { MembershipReader } from '../../rooms/types.ts';
@@ -11,7 +10,7 @@ import { typingContribution } from './sync.ts';
 export type { TypingSender } from './service.ts';
 
 export interface TypingModuleNeeds extends TypingNeeds {
-  readonly rooms: Pick<MembershipReader, 'isJoined' | 'listServers'>;
+  readonly rooms: TypingNeeds['rooms'] & Pick<MembershipReader, 'listServers'>;
   readonly acls: ServerAcls;
   /** Where what local users do goes. Absent on a server that does not federate. */
   readonly edus?: Pick<EduSender, 'send'> | undefined;
@@ -22,9 +21,8 @@ export function typingNotifications(needs: TypingModuleNeeds): Module & { readon
   const { rooms, acls, edus } = needs;
   const typing = new Typing({
     ...needs,
-    sender: {
+    servers: {
       send: (roomId, userId, isTyping) => {
-        needs.sender?.send(roomId, userId, isTyping);
         edus?.send(rooms.listServers(roomId), toTypingEdu(roomId, userId, isTyping), `${roomId} ${userId}`);
       },
     },
@@ -38,11 +36,10 @@ export function typingNotifications(needs: TypingModuleNeeds): Module & { readon
     projections: [
       {
         name: 'typing-notifications',
-        project: (tx, event) => {
+        project: (tx, { roomId }, { stateDeltas }) => {
           // Whoever leaves has stopped typing; whoever has said something has too, but their client tells us that.
-          const { type, stateKey, content, roomId } = event;
-          if (type !== 'm.room.member' || stateKey === undefined || !isUserId(stateKey)) return;
-          if (content['membership'] !== 'join') tx.onCommit(() => typing.stop(roomId, stateKey));
+          if (typing.listIn(roomId).size === 0) return;
+          if (stateDeltas.some(({ type }) => type === 'm.room.member')) tx.onCommit(() => typing.review(roomId));
         },
       },
     ],

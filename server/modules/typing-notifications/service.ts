@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { forbidden } from '../../matrix/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
+import type { MembershipReader } from '../../rooms/types.ts';
 import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { atMost } from '../../util/lru.ts';
@@ -11,12 +12,25 @@ const LONGEST_TIMEOUT_MS = 120_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** How long a user of another server is believed to be typing, ms: their server says so again, or says that they stopped. */
 const REMOTE_TIMEOUT_MS = 60_000;
+/** How often other servers hear again of somebody who goes on, ms: some of them believe it for half a minute only. */
+const REPEAT_MS = 25_000;
+/** Users of other servers who are shown to type in one room at the same time. */
+const MAX_REMOTE_TYPISTS = 100;
 /** Rooms remembered after everybody has stopped, so that each client hears of it once. */
 const REMEMBERED_ROOMS = 2_000;
 
-/** Is told what local users do, for other servers among others. */
+/** Is told what local users do. */
 export interface TypingSender {
   send(roomId: RoomId, userId: UserId, typing: boolean): void;
+}
+
+/** Somebody who types. */
+interface Typist {
+  /** When they are taken to have stopped, by the clock that nobody sets, ms. */
+  readonly end: number;
+  /** When other servers were last told, by the same clock. */
+  readonly toldAt: number;
+  readonly timer: Timer;
 }
 
 interface TypingRoom {
@@ -29,8 +43,11 @@ export interface TypingNeeds {
   readonly db: Pick<Database, 'advance'>;
   readonly clock: Clock;
   readonly serverName: ServerName;
-  readonly rooms: { isJoined(roomId: RoomId, userId: UserId): boolean };
+  readonly rooms: Pick<MembershipReader, 'isJoined' | 'listLocalJoined'>;
+  /** Hears each time that a client says it. */
   readonly sender?: TypingSender;
+  /** Tells other servers: of changes, and from time to time of what goes on. */
+  readonly servers?: TypingSender;
 }
 
 /** Who is typing where. Lives in memory only: after a restart nobody is. */
@@ -38,7 +55,7 @@ export class Typing {
   readonly #needs: TypingNeeds;
   /** Least recently changed first to go; a room in which somebody types is changed again before 2,000 others are. */
   readonly #rooms = new LRUCache<RoomId, TypingRoom>(atMost(REMEMBERED_ROOMS));
-  readonly #timers = new Map<string, Timer>();
+  readonly #typists = new Map<string, Typist>();
 
   constructor(needs: TypingNeeds) {
     this.#needs = needs;
@@ -54,27 +71,37 @@ export class Typing {
       this.stop(roomId, userId);
       return;
     }
-    this.#stopAfter(Math.min(Math.max(timeoutMs, 0), LONGEST_TIMEOUT_MS), roomId, userId);
-    this.#change(roomId, userId, true);
+    this.#sustain(Math.min(Math.max(timeoutMs, 0), LONGEST_TIMEOUT_MS), roomId, userId);
     this.#needs.sender?.send(roomId, userId, true);
+    if (this.#change(roomId, userId, true)) this.#needs.servers?.send(roomId, userId, true);
   }
 
   /** A user of another server starts (again) or stops, as that server says. Nothing comes of it if they are not in the room. */
   setRemote(roomId: RoomId, userId: UserId, typing: boolean): void {
-    if (!typing) this.stop(roomId, userId);
-    else if (this.#needs.rooms.isJoined(roomId, userId)) {
-      this.#stopAfter(REMOTE_TIMEOUT_MS, roomId, userId);
-      this.#change(roomId, userId, true);
+    if (!typing) {
+      this.stop(roomId, userId);
+      return;
     }
+    const typists = this.listIn(roomId);
+    if (!typists.has(userId) && typists.size >= MAX_REMOTE_TYPISTS) return;
+    if (!this.#isInRoom(roomId, userId)) return;
+    this.#sustain(REMOTE_TIMEOUT_MS, roomId, userId);
+    this.#change(roomId, userId, true);
   }
 
   /** They stopped, went silent for too long, or left the room. */
   stop(roomId: RoomId, userId: UserId): void {
-    const key = `${roomId} ${userId}`;
-    this.#timers.get(key)?.cancel();
-    this.#timers.delete(key);
-    const isLocal = serverNameOf(userId) === this.#needs.serverName;
-    if (this.#change(roomId, userId, false) && isLocal) this.#needs.sender?.send(roomId, userId, false);
+    const key = keyOf(roomId, userId);
+    this.#typists.get(key)?.timer.cancel();
+    this.#typists.delete(key);
+    if (!this.#change(roomId, userId, false) || !this.#isLocal(userId)) return;
+    this.#needs.sender?.send(roomId, userId, false);
+    this.#needs.servers?.send(roomId, userId, false);
+  }
+
+  /** Members of a room changed: whoever is not in it any more has stopped typing. */
+  review(roomId: RoomId): void {
+    for (const userId of this.listIn(roomId)) if (!this.#isInRoom(roomId, userId)) this.stop(roomId, userId);
   }
 
   /** Rooms whose list changed in (since, now], as far as that is remembered, with the list as it is; it may be empty. */
@@ -91,17 +118,42 @@ export class Typing {
   }
 
   cancelTimers(): void {
-    for (const timer of this.#timers.values()) timer.cancel();
-    this.#timers.clear();
+    for (const { timer } of this.#typists.values()) timer.cancel();
+    this.#typists.clear();
   }
 
-  #stopAfter(waitMs: number, roomId: RoomId, userId: UserId): void {
-    const key = `${roomId} ${userId}`;
-    this.#timers.get(key)?.cancel();
-    this.#timers.set(
-      key,
-      this.#needs.clock.after(waitMs, () => this.stop(roomId, userId)),
-    );
+  /** They type for so long from now on, unless they say so again. */
+  #sustain(durationMs: number, roomId: RoomId, userId: UserId): void {
+    const now = this.#needs.clock.monotonic();
+    const { toldAt = now } = this.#typists.get(keyOf(roomId, userId)) ?? {};
+    this.#wait(roomId, userId, { end: now + durationMs, toldAt });
+  }
+
+  #wait(roomId: RoomId, userId: UserId, { end, toldAt }: Omit<Typist, 'timer'>): void {
+    const { clock, servers } = this.#needs;
+    const key = keyOf(roomId, userId);
+    this.#typists.get(key)?.timer.cancel();
+    const next = this.#isLocal(userId) ? Math.min(end, toldAt + REPEAT_MS) : end;
+    const timer = clock.after(next - clock.monotonic(), () => {
+      const now = clock.monotonic();
+      if (now >= end) {
+        this.stop(roomId, userId);
+        return;
+      }
+      if (now >= next) servers?.send(roomId, userId, true);
+      this.#wait(roomId, userId, { end, toldAt: now >= next ? now : toldAt });
+    });
+    this.#typists.set(key, { end, toldAt, timer });
+  }
+
+  /** A room that nobody here is in any more says nothing of who is in it. */
+  #isInRoom(roomId: RoomId, userId: UserId): boolean {
+    const { rooms } = this.#needs;
+    return rooms.isJoined(roomId, userId) && rooms.listLocalJoined(roomId).length > 0;
+  }
+
+  #isLocal(userId: UserId): boolean {
+    return serverNameOf(userId) === this.#needs.serverName;
   }
 
   #change(roomId: RoomId, userId: UserId, typing: boolean): boolean {
@@ -112,4 +164,8 @@ export class Typing {
     this.#rooms.set(roomId, { position: this.#needs.db.advance([`room:${roomId}`]), users });
     return true;
   }
+}
+
+function keyOf(roomId: RoomId, userId: UserId): string {
+  return `${roomId} ${userId}`;
 }

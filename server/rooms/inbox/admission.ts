@@ -54,9 +54,6 @@ export interface AdmitOptions {
 /** What is told of events that get their place in the graph, in the write that gives it to them. */
 export type OnPlaced = (tx: WriteTx, event: PersistedEvent) => void;
 
-/** Resolves states ahead of time without holding up anything, so that `resolve` then has the answer at hand. */
-export type PrepareStates = (version: RoomVersion, states: readonly StateGroupId[]) => Promise<void>;
-
 export interface AdmitterParts {
   readonly db: Database;
   readonly log: Logger;
@@ -67,7 +64,6 @@ export interface AdmitterParts {
   readonly resolver: StateResolver;
   readonly persister: Persister;
   readonly policy?: PolicyCheck | undefined;
-  readonly prepare?: PrepareStates | undefined;
   readonly onPlaced?: OnPlaced | undefined;
 }
 
@@ -82,23 +78,13 @@ export class Admitter {
     this.#parts = parts;
   }
 
-  /** `prepared`: states that were prepared for this event. `isFinal`: do without what has still to be waited for. */
-  admit(
-    event: RoomEvent,
-    options: AdmitOptions,
-    {
-      prepared,
-      isFinal = false,
-    }: { readonly prepared?: readonly StateGroupId[] | undefined; readonly isFinal?: boolean } = {},
-  ): Admission {
-    const { db, heads, gatherer, policy, prepare } = this.#parts;
+  /** `isFinal`: do without what has still to be waited for. */
+  admit(event: RoomEvent, options: AdmitOptions, { isFinal = false }: { readonly isFinal?: boolean } = {}): Admission {
+    const { db, heads, gatherer, policy } = this.#parts;
     const { as = 'live', newRoom } = options;
     const known = this.findKnown(event.eventId, options);
     if (known !== undefined) return { kind: 'known', event: known };
     const gathered = gatherer.gather(event);
-    if (gathered.prevEvents.some(({ roomId }) => roomId !== event.roomId)) {
-      return { kind: 'dropped', reason: 'a prev event is of another room' };
-    }
     const isTold = options.stateBefore !== undefined || options.toldStates !== undefined;
     const lacksState = as !== 'outlier' && !isTold && gathered.missingPrevEvents.length > 0;
     if (gathered.missingAuthEvents.length > 0 || lacksState) {
@@ -107,15 +93,15 @@ export class Admitter {
     }
     const recommendation = as === 'live' ? policy?.find(event) : ({ isRecommended: true, event } as const);
     if (policy !== undefined && recommendation === undefined && !isFinal) return { kind: 'ask' };
-    if (prepare !== undefined && as !== 'outlier' && !isFinal) {
-      const states = distinctStates(gathered, options);
-      if (states.length > 1 && !isSame(states, prepared)) return { kind: 'prepare', states };
+    const checked = recommendation?.isRecommended === true ? recommendation.event : event;
+    const found = heads.find(event.roomId);
+    if (found !== undefined && as !== 'outlier' && !isFinal) {
+      const states = this.#findHeavy(found, checked, gathered, options);
+      if (states !== undefined) return { kind: 'prepare', states };
     }
     return db.write((tx): Acceptance => {
-      const found = heads.find(event.roomId);
       if (found === undefined && newRoom === undefined) return { kind: 'dropped', reason: 'the room is not known' };
       const head = found ?? heads.insert(tx, event.roomId, event.version);
-      const checked = recommendation?.isRecommended === true ? recommendation.event : event;
       const stored = this.#judgeAndPersist(tx, head, checked, gathered, options, recommendation);
       options.alongside?.(tx, stored);
       return { kind: 'stored', event: stored };
@@ -136,22 +122,17 @@ export class Admitter {
     options: AdmitOptions,
     recommendation: Recommendation | undefined,
   ): StoredEvent {
-    const { log, gatherer, persister, policy, onPlaced } = this.#parts;
+    const { log, persister, policy, onPlaced } = this.#parts;
     const { as = 'live' } = options;
     const stateBefore = as === 'outlier' ? undefined : this.#stateBefore(tx, head, gathered, options);
-    let judgement: Judgement = judge({
-      event,
-      authEvents: gathered.authEvents,
-      create: gathered.create,
-      isRejected: (id) => gatherer.isRejected(id),
-      stateBefore: stateBefore === undefined ? undefined : gatherer.authState(stateBefore),
-      currentState:
-        as !== 'live' || stateBefore === head.current || head.extremities.length === 0
-          ? undefined
-          : gatherer.authState(head.current),
-    });
+    let judgement = this.#judge(head, event, gathered, stateBefore, as);
     // 7
-    if (judgement.verdict === 'accepted' && policy !== undefined && recommendation?.isRecommended !== true) {
+    if (
+      as !== 'outlier' &&
+      judgement.verdict === 'accepted' &&
+      policy !== undefined &&
+      recommendation?.isRecommended !== true
+    ) {
       judgement = { verdict: 'soft-failed', reason: 'the policy server of the room does not recommend it' };
     }
     if (judgement.verdict !== 'accepted') {
@@ -170,13 +151,86 @@ export class Admitter {
     return stored;
   }
 
+  #judge(
+    head: RoomHead,
+    event: RoomEvent,
+    { authEvents, create }: Gathered,
+    stateBefore: StateGroupId | undefined,
+    as: AdmitOptions['as'],
+  ): Judgement {
+    const { gatherer } = this.#parts;
+    return judge({
+      event,
+      authEvents,
+      create,
+      isRejected: (id) => gatherer.isRejected(id),
+      stateBefore: stateBefore === undefined ? undefined : gatherer.authState(stateBefore),
+      currentState:
+        as !== 'live' || stateBefore === head.current || head.extremities.length === 0
+          ? undefined
+          : gatherer.authState(head.current),
+    });
+  }
+
+  /** The first states that have to be resolved for an event and take long to. */
+  #findHeavy(
+    head: RoomHead,
+    event: RoomEvent,
+    gathered: Gathered,
+    options: AdmitOptions,
+  ): readonly StateGroupId[] | undefined {
+    const { gatherer, resolver } = this.#parts;
+    const { as = 'live', stateBefore: told, toldStates = [] } = options;
+    // What is told event by event becomes a state only in the write that uses it.
+    if (told !== undefined) return undefined;
+    let stateBefore: StateGroupId | undefined = head.current;
+    if (toldStates.length > 0 || !gatherer.followsAll(head, gathered.prevEvents)) {
+      const states = [...toldStates, ...statesAfter(gathered.prevEvents)];
+      if (states.length === 0) return undefined;
+      if (!resolver.attempt(head.version, states, head.current)) return states;
+      stateBefore = resolver.find(head.version, states);
+    }
+    if (as !== 'live' || stateBefore === undefined) return undefined;
+    return this.#findHeavyAfter(head, event, gathered, stateBefore);
+  }
+
+  /** The states that the room's current one will have to be resolved from, with this event among its ends. */
+  #findHeavyAfter(
+    head: RoomHead,
+    event: RoomEvent,
+    gathered: Gathered,
+    stateBefore: StateGroupId,
+  ): readonly StateGroupId[] | undefined {
+    const { db, heads, events, groups, resolver, persister } = this.#parts;
+    const { version } = head;
+    const others = statesAfter(
+      persister.listUnfollowed(head, gathered.prevEvents).map(({ nid }) => events.getByNid(nid)),
+    );
+    if (others.length === 0) return undefined;
+    const isHidden = heads.isMissing(head, event.eventId);
+    let states = isHidden ? others : [...others, stateBefore];
+    if (resolver.find(version, states) !== undefined && !resolver.isHeavy(version, states)) return undefined;
+    if (this.#judge(head, event, gathered, stateBefore, 'live').verdict !== 'accepted') return undefined;
+    const { type, stateKey } = event;
+    if (stateKey !== undefined && !isHidden && resolver.isHeavy(version, states)) {
+      // The state after it has to be there beforehand, and for that the event: as one that is not part of the graph yet.
+      const stateAfter = db.write((tx) => {
+        const { nid } =
+          events.find(event.eventId) ?? this.#judgeAndPersist(tx, head, event, gathered, { as: 'outlier' }, undefined);
+        return groups.withEvent(tx, stateBefore, { type, stateKey, eventNid: nid });
+      });
+      states = [...others, stateAfter];
+    }
+    return resolver.attempt(version, states, head.current) ? undefined : states;
+  }
+
   /** What follows from the prev events we have and, where some are missing, from the states we were told. */
   #stateBefore(tx: WriteTx, head: RoomHead, { prevEvents }: Gathered, options: AdmitOptions): StateGroupId {
     const { gatherer, resolver } = this.#parts;
     const { stateBefore, toldStates = [] } = options;
     const told = stateBefore === undefined ? toldStates : [...toldStates, this.#storeTold(tx, head, stateBefore)];
     if (told.length === 0) return gatherer.stateBefore(tx, head, prevEvents);
-    return resolver.resolve(tx, head.version, [...told, ...statesAfter(prevEvents)]);
+    return resolver.resolve(tx, head.version, [...told, ...statesAfter(prevEvents)], head.current);
   }
 
   #storeTold(tx: WriteTx, head: RoomHead, stateBefore: readonly EventId[]): StateGroupId {
@@ -197,12 +251,4 @@ export class Admitter {
 
 function statesAfter(prevEvents: readonly StoredEvent[]): StateGroupId[] {
   return prevEvents.map(({ stateAfter }) => stateAfter ?? EMPTY_STATE);
-}
-
-function distinctStates({ prevEvents }: Gathered, { toldStates = [] }: AdmitOptions): StateGroupId[] {
-  return [...new Set([...toldStates, ...statesAfter(prevEvents)])].sort((a, b) => a - b);
-}
-
-function isSame(states: readonly StateGroupId[], others: readonly StateGroupId[] | undefined): boolean {
-  return others?.length === states.length && states.every((state, index) => state === others[index]);
 }

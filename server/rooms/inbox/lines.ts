@@ -58,6 +58,8 @@ interface Line {
   /** Whose turn is next. */
   turns: StagedEvent[];
   readonly held: Map<EventId, Held>;
+  /** A state is being resolved for an event of this room: any other event could make that useless. */
+  isPaused: boolean;
   /** Who waits for an event, by the event that is lacked. */
   readonly waiters: Map<EventId, Set<EventId>>;
 }
@@ -158,6 +160,7 @@ export class RoomLines {
     const end = clock.monotonic() + SLICE_MS;
     let turns = 0;
     do {
+      if (line.isPaused) return false;
       const row = this.#next(line);
       if (row === undefined) {
         if (line.held.size === 0) this.#lines.delete(roomId);
@@ -172,7 +175,7 @@ export class RoomLines {
   #lineOf(roomId: RoomId): Line {
     let line = this.#lines.get(roomId);
     if (line === undefined) {
-      line = { roomId, read: 0, turns: [], held: new Map(), waiters: new Map() };
+      line = { roomId, read: 0, turns: [], held: new Map(), isPaused: false, waiters: new Map() };
       this.#lines.set(roomId, line);
     }
     return line;
@@ -217,7 +220,12 @@ export class RoomLines {
     }
     const admission = admitter.admit(event, {});
     if (admission.kind === 'ask' || admission.kind === 'prepare') {
-      this.#work(line, row, () => this.#parts.admit(event));
+      line.isPaused = admission.kind === 'prepare';
+      this.#work(line, row, () =>
+        this.#parts.admit(event).finally(() => {
+          if (admission.kind === 'prepare') line.isPaused = false;
+        }),
+      );
     } else if (admission.kind === 'missing') this.#lack(line, row, event, admission.prevEvents);
     else this.#finish(line, row, admission);
   }

@@ -66,7 +66,8 @@ export class TransactionTaker implements PduTaker {
       }
       const { event } = reading;
       outcomes.set(event.eventId, {});
-      if (!this.#isHeld(event.eventId)) unseen.set(event.eventId, event);
+      // In room versions 1 and 2 others may go by the same ID: the first is the one.
+      if (!unseen.has(event.eventId) && !this.#isHeld(event.eventId)) unseen.set(event.eventId, event);
     }
     const events = [...unseen.values()];
     const checks = events.length === 0 ? [] : await this.#parts.keyRing.checkEvents(events);

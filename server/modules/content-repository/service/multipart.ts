@@ -31,14 +31,19 @@ export const MULTIPART_OVERHEAD_BYTES = MAX_PREAMBLE_BYTES + 2 * MAX_HEADER_BYTE
 
 /** The boundary that a Content-Type of `multipart/mixed` names. Throws MultipartError. */
 function boundaryOf(contentType: string | undefined): string {
-  const match = /^multipart\/mixed\s*;(?:.*;)?\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType ?? '');
+  const match = /^multipart\/mixed\s*;(?:.*;)?\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(
+    contentType ?? '',
+  );
   const boundary = match?.[1] ?? match?.[2];
   if (boundary === undefined) throw new MultipartError('the answer is not multipart/mixed');
   return boundary;
 }
 
 /** Reads as far as the content. Throws MultipartError, as does the content where it breaks off. */
-export async function readMultipart(body: AsyncIterable<Buffer>, contentType: string | undefined): Promise<ContentPart> {
+export async function readMultipart(
+  body: AsyncIterable<Buffer>,
+  contentType: string | undefined,
+): Promise<ContentPart> {
   const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`);
   const reader = new DelimitedReader(body);
   // The first boundary may stand at the very beginning.
@@ -124,7 +129,12 @@ class DelimitedReader {
 /** Content framed as `readMultipart` takes it, with the Content-Type and the length of the whole. */
 export function writeMultipart(
   random: Random,
-  part: { readonly type: string; readonly disposition: string; readonly bytes: number; readonly content: AsyncIterable<Buffer> },
+  part: {
+    readonly type: string;
+    readonly disposition: string;
+    readonly bytes: number;
+    readonly content: AsyncIterable<Buffer>;
+  },
 ): { readonly contentType: string; readonly bytes: number; readonly body: AsyncIterable<Buffer> } {
   // Long enough that no content holds it by chance, and nobody can put it there who does not know it.
   const boundary = randomString(random, 40);

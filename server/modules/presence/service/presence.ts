@@ -84,11 +84,13 @@ export class Presence {
     const { store, clock, settings } = this.#needs;
     if (settings.mode === 'off') return;
     for (const { userId, presence } of store.listLatest(MAX_SHOWN).toReversed()) {
-      this.#board.show(userId, { ...presence, currentlyActive: false });
-      if (!this.#isLocal(userId)) continue;
-      if (presence.state === 'offline' || settings.mode !== 'on') continue;
+      const isLocal = this.#isLocal(userId);
+      // Where other servers are not listened to, they would never be heard to say that somebody has gone.
+      const state = isLocal || settings.mode === 'on' ? presence.state : 'offline';
+      this.#board.show(userId, { ...presence, state, currentlyActive: false });
+      if (!isLocal || state === 'offline' || settings.mode !== 'on') continue;
       const present = this.#enter(userId, presence.lastActiveTs);
-      present.devices.declare('', presence.state, clock.now(), { isActivity: false });
+      present.devices.declare('', state, clock.now(), { isActivity: false });
       present.devices.lastActiveTs = presence.lastActiveTs;
       this.#schedule(userId, present, clock.now() + settings.syncOnlineTimeoutMs);
     }
@@ -109,14 +111,32 @@ export class Presence {
     return present;
   }
 
-  /** What is known of a user of another server. */
-  putRemote(userId: UserId, presence: Omit<ShownPresence, 'position'>): void {
-    const shown = this.#board.find(userId) ?? this.find(userId) ?? NEVER_SEEN;
-    const { state, statusMsg, currentlyActive } = shown;
-    // That they did something is news only while nobody thinks that they are at it.
-    const isNews =
-      presence.state !== state || presence.statusMsg !== statusMsg || presence.currentlyActive !== currentlyActive;
-    if (isNews || !presence.currentlyActive) this.#tell(userId, { ...shown, ...presence });
+  /** What another server says of one of its users. */
+  putRemote(userId: UserId, said: Omit<ShownPresence, 'position'>): void {
+    const known = this.#board.find(userId);
+    const shown = known ?? this.find(userId) ?? NEVER_SEEN;
+    const lastActiveTs = said.lastActiveTs ?? shown.lastActiveTs;
+    const isSame =
+      said.state === shown.state && said.statusMsg === shown.statusMsg && said.currentlyActive === shown.currentlyActive;
+    const isAsActive =
+      said.currentlyActive ||
+      Math.abs((lastActiveTs ?? 0) - (shown.lastActiveTs ?? 0)) < this.#needs.settings.lastActiveGranularityMs;
+    // That they did something is news only while nobody thinks that they are at it, and hardly so if it was just before.
+    if (known === undefined || !isSame || !isAsActive) this.#tell(userId, { ...shown, ...said, lastActiveTs });
+    else if (lastActiveTs !== undefined) this.#board.amend(userId, lastActiveTs);
+  }
+
+  /** Nobody here may know any more how these users of other servers are. */
+  forget(userIds: readonly UserId[]): void {
+    if (userIds.length === 0) return;
+    const { db, store } = this.#needs;
+    for (const userId of userIds) {
+      this.#board.forget(userId);
+      this.#unwritten.delete(userId);
+    }
+    db.write((tx) => {
+      for (const userId of userIds) store.remove(tx, userId);
+    });
   }
 
   /** What others are told of a user. */

@@ -70,8 +70,11 @@ export function createAliases(needs: DirectoryNeeds, { store, mayManage }: Alias
   function findHere(alias: RoomAlias): AliasTarget | undefined {
     const stored = store.find(alias);
     if (stored === undefined) return undefined;
-    const servers = new Set([serverName, ...members.listServers(stored.roomId)]);
-    return { roomId: stored.roomId, servers: [...servers] };
+    const inside = members.listServers(stored.roomId);
+    const isHere = inside.length === 0 || inside.includes(serverName);
+    // Of no use to anybody who wants to join, unless it is in the room itself.
+    const others = inside.filter((server) => server !== serverName);
+    return { roomId: stored.roomId, servers: isHere ? [serverName, ...others] : others };
   }
 
   async function find(alias: RoomAlias): Promise<AliasTarget | undefined> {

@@ -10,7 +10,7 @@ import type { DirectoryRule } from './rules.ts';
 /** Who changes the directory. Every requester is one. */
 export type Actor = Pick<Requester, 'userId' | 'isAdmin' | 'isSuspended' | 'appserviceId'>;
 
-/** Where an alias leads: a room, and servers that know of it, this one first. */
+/** Where an alias leads: a room, and servers that are in it, this one first if it is. */
 export interface AliasTarget {
   readonly roomId: RoomId;
   readonly servers: readonly ServerName[];

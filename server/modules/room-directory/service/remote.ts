@@ -1,20 +1,27 @@
 import { FederationError } from '../../../federation/errors.ts';
 import { federationPath } from '../../../federation/path.ts';
 import type { FederationClient } from '../../../federation/types.ts';
-import { notFound } from '../../../matrix/errors.ts';
-import { isRoomId, isServerName, type RoomAlias, type ServerName, serverNameOf } from '../../../matrix/identifiers.ts';
+import {
+  isRoomAlias,
+  isRoomId,
+  isServerName,
+  type RoomAlias,
+  type ServerName,
+  serverNameOf,
+} from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
-import { asMatrixError } from '../../../rooms/remote/failures.ts';
+import { asMatrixError, malformed } from '../../../rooms/remote/failures.ts';
 import type { AliasTarget, RemoteDirectories } from './needs.ts';
 
 /** Servers taken from an answer; a join tries far fewer. */
 const MAX_SERVERS = 100;
-const MAX_ALIAS_BYTES = 256_000;
+/** Servers name all those in the room, of which the largest rooms have tens of thousands. */
+const MAX_ALIAS_BYTES = 2_000_000;
 /** A page of a few hundred rooms with long topics. */
 const MAX_LIST_BYTES = 4_000_000;
 const MAX_ROOMS = 1_000;
 const TIMEOUT_MS = 15_000;
-const TEXT_KEYS = ['name', 'topic', 'canonical_alias', 'avatar_url', 'join_rule', 'room_type'];
+const TEXT_KEYS = ['name', 'topic', 'avatar_url', 'join_rule', 'room_type'];
 
 /** Directories of other servers (server-server API, "Querying for information", "Published Room Directory"). */
 export function remoteDirectories({ client }: { client: FederationClient }): RemoteDirectories {
@@ -50,7 +57,7 @@ export function remoteDirectories({ client }: { client: FederationClient }): Rem
 
     listPublicRooms: async (server, query) => {
       try {
-        return readPage(await askForRooms(client, server, query));
+        return readPage(await askForRooms(client, server, query), server);
       } catch (error) {
         throw asMatrixError(error);
       }
@@ -75,40 +82,49 @@ function askForRooms(client: FederationClient, server: ServerName, query: JsonOb
     ...(typeof instance === 'string' ? { third_party_instance_id: instance } : {}),
   };
   if (!isJsonObject(filter)) return client.request({ ...options, method: 'GET', query: page });
-  return client.request({ ...options, method: 'POST', body: { ...page, filter } });
+  return client.request({ ...options, method: 'POST', body: { ...page, filter: withoutNulls(filter) } });
 }
 
-function readTarget(answer: JsonValue, asked: ServerName): AliasTarget | undefined {
-  if (!isJsonObject(answer)) return undefined;
-  const { room_id: roomId, servers } = answer;
-  if (typeof roomId !== 'string' || !isRoomId(roomId)) return undefined;
-  const named = Array.isArray(servers) ? servers.slice(0, MAX_SERVERS) : [];
+/** Null is what some clients send for what they have no value of; other servers may not know that. */
+function withoutNulls(filter: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== null));
+}
+
+function readTarget(answer: JsonValue, asked: ServerName): AliasTarget {
+  const { room_id: roomId, servers } = isJsonObject(answer) ? answer : {};
+  if (typeof roomId !== 'string' || !isRoomId(roomId)) throw malformed(asked, 'it named no room');
+  const named: readonly JsonValue[] = Array.isArray(servers) ? servers.slice(0, MAX_SERVERS) : [];
   const usable = named.filter((name) => typeof name === 'string' && isServerName(name));
-  return { roomId, servers: usable.length === 0 ? [asked] : [...new Set(usable as ServerName[])] };
+  return { roomId, servers: usable.length === 0 ? [asked] : [...new Set(usable)] };
 }
 
 /** What a client may rely on is made sure of; entries that are none are left out. */
-function readPage(answer: JsonValue): JsonObject {
+function readPage(answer: JsonValue, asked: ServerName): JsonObject {
   const chunk = isJsonObject(answer) ? answer['chunk'] : undefined;
-  if (!isJsonObject(answer) || !Array.isArray(chunk)) throw notFound('The other server gave no list of rooms');
+  if (!isJsonObject(answer) || !Array.isArray(chunk)) throw malformed(asked, 'it gave no list of rooms');
   const { next_batch: next, prev_batch: previous, total_room_count_estimate: total } = answer;
   return {
     chunk: chunk.slice(0, MAX_ROOMS).flatMap((entry) => readRoom(entry) ?? []),
     ...(typeof next === 'string' ? { next_batch: next } : {}),
     ...(typeof previous === 'string' ? { prev_batch: previous } : {}),
-    ...(typeof total === 'number' ? { total_room_count_estimate: total } : {}),
+    ...(isCount(total) ? { total_room_count_estimate: total } : {}),
   };
 }
 
 function readRoom(entry: JsonValue): JsonObject | undefined {
   if (!isJsonObject(entry)) return undefined;
-  const { room_id: roomId, num_joined_members: members } = entry;
-  if (typeof roomId !== 'string' || !isRoomId(roomId) || typeof members !== 'number') return undefined;
+  const { room_id: roomId, num_joined_members: members, canonical_alias: alias } = entry;
+  if (typeof roomId !== 'string' || !isRoomId(roomId) || !isCount(members)) return undefined;
   return {
     room_id: roomId,
     num_joined_members: members,
     world_readable: entry['world_readable'] === true,
     guest_can_join: entry['guest_can_join'] === true,
+    ...(typeof alias === 'string' && isRoomAlias(alias) ? { canonical_alias: alias } : {}),
     ...Object.fromEntries(TEXT_KEYS.flatMap((key) => (typeof entry[key] === 'string' ? [[key, entry[key]]] : []))),
   };
+}
+
+function isCount(value: JsonValue | undefined): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

@@ -139,7 +139,9 @@ export function roomHistory(needs: RoomEventsNeeds): History {
     // There is more, but not here, or not yet. A client that asks again once gets a token that differs; a second time it
     // gets the same, which tells it that for now this is the end.
     const gap = findGap(needs, elsewhere, request, held);
-    return gap === undefined ? held : { ...held, end: { order: 'topological', depth: gap, position: STREAM_START } };
+    // What nobody here may ever see is not waited for.
+    if (gap === undefined || !elsewhere.mayFillBefore(roomId, gap)) return held;
+    return { ...held, end: { order: 'topological', depth: gap, position: STREAM_START } };
   };
 
   const show = (requester: Requester, event: PersistedEvent): PersistedEvent | undefined =>
@@ -210,7 +212,8 @@ function findGap(
   if (lookedTo === 'nothing') return undefined;
   const depthAt = (token: TimelineToken): number => {
     if (token.order === 'topological') return token.depth;
-    const [next] = timeline.page({ roomId, from: token, direction, limit: 1 }).events;
+    // What a gap lies before is the event this side of it: the one the token was given out for.
+    const [next] = timeline.page({ roomId, from: token, direction: 'f', limit: 1 }).events;
     return next?.depth ?? (direction === 'b' ? Number.MAX_SAFE_INTEGER : 0);
   };
   const openEnd = direction === 'b' ? -1 : Number.MAX_SAFE_INTEGER;

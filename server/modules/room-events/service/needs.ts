@@ -55,6 +55,8 @@ export interface RelationRules {
 export interface PastElsewhere {
   /** The depth of the nearest event, at this depth or before it, whose predecessor is not held. */
   findGapBefore(roomId: RoomId, depth: number): number | undefined;
+  /** Whether what lies before a depth may ever be had and shown to somebody here. */
+  mayFillBefore(roomId: RoomId, depth: number): boolean;
   /** Fetches what lies before events at or behind a depth. Resolves to whether anything came. */
   backfill(roomId: RoomId, before: { readonly depth: number }, limit: number, signal?: AbortSignal): Promise<boolean>;
   /** Fetches one event that is not held. */
