@@ -49,6 +49,8 @@ export class ChainCover {
   readonly #db: Database;
   readonly #log: Logger;
   readonly #places = new LRUCache<number, Place>(atMost(PLACES_KEPT));
+  /** Of events that nobody cites: the places of what they rest upon. */
+  readonly #below = new LRUCache<number, readonly Place[]>(atMost(PLACES_KEPT));
   readonly #links = new LRUCache<number, readonly Link[]>({
     maxSize: LINKS_KEPT,
     sizeCalculation: (links) => 1 + links.length,
@@ -233,9 +235,9 @@ export class ChainCover {
   /** The places of events, and of those that nobody cites the places of what they rest upon. */
   *#startsOf(
     sets: readonly ReadonlySet<number>[],
-  ): Steps<{ readonly places: Map<number, Place>; readonly below: Map<number, Place[]> }> {
+  ): Steps<{ readonly places: Map<number, Place>; readonly below: Map<number, readonly Place[]> }> {
     const places = new Map<number, Place>();
-    const below = new Map<number, Place[]>();
+    const below = new Map<number, readonly Place[]>();
     const wanted: number[] = [];
     const seen = new Set<number>();
     let operations = 0;
@@ -244,9 +246,11 @@ export class ChainCover {
         if (++operations % OPERATIONS_PER_STEP === 0) yield;
         if (seen.has(nid)) continue;
         seen.add(nid);
-        const kept = this.#places.get(nid);
-        if (kept === undefined) wanted.push(nid);
-        else places.set(nid, kept);
+        const place = this.#places.get(nid);
+        const kept = place === undefined ? this.#below.get(nid) : undefined;
+        if (place !== undefined) places.set(nid, place);
+        else if (kept !== undefined) below.set(nid, kept);
+        else wanted.push(nid);
       }
     }
     for (let at = 0; at < wanted.length; at += PAGE) {
@@ -254,11 +258,14 @@ export class ChainCover {
       for (const { event_nid: nid, chain, seq } of this.#listPlaces.list(jsonList(some))) {
         places.set(nid, this.#keepPlace(nid, { chain, seq }));
       }
-      const uncited = some.filter((nid) => !places.has(nid));
-      for (const { event_nid: nid, chain, seq } of this.#listAuthPlaces.list(jsonList(uncited))) {
-        const known = below.get(nid);
-        if (known === undefined) below.set(nid, [{ chain, seq }]);
-        else known.push({ chain, seq });
+      const uncited = new Map<number, Place[]>();
+      for (const nid of some) if (!places.has(nid)) uncited.set(nid, []);
+      for (const { event_nid: nid, chain, seq } of this.#listAuthPlaces.list(jsonList(uncited.keys()))) {
+        uncited.get(nid)?.push({ chain, seq });
+      }
+      for (const [nid, found] of uncited) {
+        below.set(nid, found);
+        this.#below.set(nid, found);
       }
       if (some.length === PAGE) yield;
     }
@@ -306,6 +313,8 @@ export class ChainCover {
   }
 
   #file(tx: WriteTx, nid: number, authNids: readonly number[]): void {
+    this.#below.delete(nid);
+    tx.onRollback(() => this.#below.delete(nid));
     for (const authNid of authNids) if (authNid !== nid) this.#place(tx, authNid);
     const own = this.#placeOf(nid);
     // It is cited already: what it rests upon came after it.
@@ -345,6 +354,7 @@ export class ChainCover {
     const place = this.#findEnd(nid, authNids) ?? { chain: nid, seq: 1 };
     this.#insertPlace.run(tx, nid, place.chain, place.seq);
     this.#keepPlace(nid, place);
+    this.#below.delete(nid);
     tx.onRollback(() => this.#places.delete(nid));
     for (const authNid of authNids) this.#link(tx, place, authNid);
   }

@@ -53,7 +53,7 @@ export class Inbox {
     for (let waits = 0; ; waits++) {
       const admission = this.#admitter.admit(event, options, { isFinal: waits === MAX_WAITS });
       if (admission.kind === 'ask') await policy?.ask(event);
-      else if (admission.kind === 'prepare') await resolver.prepare(event.version, admission.states);
+      else if (admission.kind === 'prepare') await resolver.prepare(event.version, admission.states, admission);
       else return admission;
     }
   }

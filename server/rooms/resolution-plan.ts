@@ -56,10 +56,7 @@ export class ResolutionPlanner {
     this.#walk = new AuthWalk(db);
   }
 
-  /**
-   * What two or more different states resolve to, as the fewest changes to one of them; to `near`, which need not be one of
-   * them, if that takes none.
-   */
+  /** What two or more different states resolve to, as the fewest changes to one of them, or to `near`. */
   *plan(version: RoomVersion, states: readonly StateGroupId[], near?: StateGroupId): Steps<Plan> {
     const contested = yield* this.#contest(states);
     const [first] = states;
@@ -68,7 +65,8 @@ export class ResolutionPlanner {
     const resolved = yield* this.#resolve(version, states, first, contested);
     const plan = yield* this.#fewestChanges(states, first, contested, resolved);
     if (near === undefined || states.includes(near) || plan.changes.length === 0) return plan;
-    return (yield* this.#isSame(near, plan)) ? { base: near, changes: [] } : plan;
+    const other = yield* this.#rebased(near, plan);
+    return other.changes.length < plan.changes.length ? other : plan;
   }
 
   *#contest([first, ...others]: readonly StateGroupId[]): Steps<Contested> {
@@ -103,8 +101,9 @@ export class ResolutionPlanner {
     const sets = states.map(() => new Set<number>());
     let operations = 0;
     for (const holders of contested.values()) {
-      for (const [index, nid] of holders.entries()) {
+      for (let index = 0; index < holders.length; index += 1) {
         if (++operations % OPERATIONS_PER_STEP === 0) yield;
+        const nid = holders[index];
         if (nid === undefined) continue;
         rivals.add(nid);
         sets[index]?.add(nid);
@@ -117,13 +116,11 @@ export class ResolutionPlanner {
     const keys = new Set<StateKey>(contested.keys());
     for (const key of ALWAYS_ASKED) keys.add(key);
     let looked = 0;
-    for (const nids of [rivals, difference, subgraph]) {
-      for (const nid of nids) {
-        if (++looked % EVENTS_PER_STEP === 0) yield;
-        const event = this.#events.getByNid(nid);
-        if (event.stateKey !== undefined) keys.add(stateKeyOf(event.type, event.stateKey));
-        for (const key of authEventKeys(event)) keys.add(key);
-      }
+    for (const nid of rivals.union(difference).union(subgraph)) {
+      if (++looked % EVENTS_PER_STEP === 0) yield;
+      const event = this.#events.getByNid(nid);
+      if (event.stateKey !== undefined) keys.add(stateKeyOf(event.type, event.stateKey));
+      for (const key of authEventKeys(event)) keys.add(key);
     }
     const separated = yield* this.#separate(base, keys, contested, isV1);
     const source: EventSource = {
@@ -211,9 +208,9 @@ export class ResolutionPlanner {
     let operations = 0;
     for (const [key, holders] of contested) {
       const winner = resolved.get(key);
-      for (const [index, nid] of holders.entries()) {
+      for (let index = 0; index < holders.length; index += 1) {
         if (++operations % OPERATIONS_PER_STEP === 0) yield;
-        if (nid !== winner) counts[index] = (counts[index] ?? 0) + 1;
+        if (holders[index] !== winner) counts[index] = (counts[index] ?? 0) + 1;
       }
     }
     const best = counts.indexOf(Math.min(...counts));
@@ -229,18 +226,22 @@ export class ResolutionPlanner {
     return { base, changes };
   }
 
-  /** Whether a state is just what the plan comes to. */
-  *#isSame(state: StateGroupId, { base, changes }: Plan): Steps<boolean> {
+  /** The same plan with another state to begin from. */
+  *#rebased(state: StateGroupId, { base, changes }: Plan): Steps<Plan> {
     const wanted = new Map(changes.map(({ type, stateKey, eventNid }) => [stateKeyOf(type, stateKey), eventNid]));
-    let met = 0;
+    const others: StateChange[] = [];
     let lookups = 0;
     for (const difference of this.#groups.walkDifference(state, base)) {
       if (++lookups % LOOKUPS_PER_STEP === 0) yield;
       if (difference === undefined) continue;
-      const key = stateKeyOf(difference.type, difference.stateKey);
-      if (!wanted.has(key) || wanted.get(key) !== difference.left) return false;
-      met += 1;
+      const { type, stateKey, left, right } = difference;
+      const key = stateKeyOf(type, stateKey);
+      const eventNid = wanted.has(key) ? wanted.get(key) : right;
+      wanted.delete(key);
+      if (eventNid !== left) others.push({ type, stateKey, eventNid });
     }
-    return met === wanted.size;
+    // In the rest, the two states are the same.
+    for (const [key, eventNid] of wanted) others.push({ ...splitStateKey(key), eventNid });
+    return { base: state, changes: others };
   }
 }

@@ -1,9 +1,9 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { RoomVersion } from '../matrix/room-versions.ts';
 import { runToEnd, type Steps } from '../matrix/state-resolution/event-source.ts';
 import type { Database, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
+import { Pace } from '../util/pace.ts';
 import { Gate } from '../util/gate.ts';
 import { atMost } from '../util/lru.ts';
 import type { ChainCover } from './chain-cover.ts';
@@ -148,11 +148,11 @@ export class StateResolver {
   async #runInSlices(begin: () => Steps<unknown>): Promise<void> {
     this.#stopping.signal.throwIfAborted();
     const steps = begin();
+    const pace = new Pace(this.#clock, SLICE_MS);
     for (;;) {
-      const end = this.#clock.monotonic() + SLICE_MS;
+      await pace.pause();
       let isDone = false;
-      while (!isDone && this.#clock.monotonic() <= end) isDone = steps.next().done === true;
-      await nextTurn();
+      while (!isDone && pace.isOn) isDone = steps.next().done === true;
       // What is built upon must not be undone.
       await this.#db.committed();
       if (isDone) return;

@@ -31,9 +31,10 @@ export class ServerProcess implements Address, AsyncDisposable {
     this.#port = port;
   }
 
-  static async start(): Promise<ServerProcess> {
+  /** `config`: options of homeserver.yaml over its own; its listeners come after that for clients. */
+  static async start(config: Readonly<Record<string, unknown>> = {}): Promise<ServerProcess> {
     const server = new ServerProcess(mkdtempSync(join(tmpdir(), 'hearth-process-')), await findPort());
-    server.#writeConfig();
+    server.#writeConfig(config);
     await server.begin();
     return server;
   }
@@ -116,13 +117,15 @@ export class ServerProcess implements Address, AsyncDisposable {
     return await closed;
   }
 
-  #writeConfig(): void {
+  #writeConfig({ listeners = [], ...config }: Readonly<Record<string, unknown>>): void {
+    assert.ok(Array.isArray(listeners));
     writeFileSync(
       join(this.dir, 'homeserver.yaml'),
       stringify({
         server_name: 'hearth.test',
         listeners: [
           { type: 'http', port: this.#port, bind_addresses: ['127.0.0.1'], resources: [{ names: ['client'] }] },
+          ...listeners,
         ],
         database: { name: 'sqlite3', args: { database: this.databasePath } },
         media_store_path: join(this.dir, 'media'),
@@ -137,6 +140,7 @@ export class ServerProcess implements Address, AsyncDisposable {
         rc_joins_per_room: UNLIMITED,
         rc_invites: { per_room: UNLIMITED, per_user: UNLIMITED, per_issuer: UNLIMITED },
         rc_room_creation: UNLIMITED,
+        ...config,
       }),
     );
   }

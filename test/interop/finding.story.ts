@@ -12,6 +12,13 @@ story('the rooms a server shows to everybody are found from the other', async ({
   for (const name of names)
     await alice.createRoom({ preset: 'public_chat', visibility: 'public', name, topic: 'trade' });
   await alice.createRoom({ preset: 'private_chat', name: `Market ${tag} hidden` });
+  const ownList = async (): Promise<Json[]> =>
+    expectOk(await alice.get('/_matrix/client/v3/publicRooms')).chunk.map((room: Json) => room.name);
+  // A server may take a moment until a new room is in its list.
+  await eventually('the list at home', async () => {
+    const listed = await ownList();
+    return names.every((name) => listed.includes(name));
+  });
   const body = { filter: { generic_search_term: `market ${tag}` }, limit: 2 };
   const seen: string[] = [];
   let since: string | undefined;
@@ -118,10 +125,11 @@ story('devices and their names are known on the other server', async ({ home, aw
   expectOk(await alice.post('/_matrix/client/v3/keys/upload', { device_keys: keys }));
   const found = await eventually('Alice’s device', async () => {
     const answer = expectOk(await bob.post('/_matrix/client/v3/keys/query', { device_keys: { [alice.userId]: [] } }));
-    return answer.device_keys[alice.userId]?.[alice.deviceId];
+    const device = answer.device_keys[alice.userId]?.[alice.deviceId];
+    // Names may come a moment later than keys.
+    return device?.unsigned?.device_display_name === 'Alice’s lamp' ? device : undefined;
   });
   assert.deepEqual(found.keys, keys.keys);
-  assert.equal(found.unsigned.device_display_name, 'Alice’s lamp');
 });
 
 /** What a server tells everybody who asks it as a server would, without a signature. */

@@ -17,7 +17,7 @@ story('an invitation is declined', async ({ home, away, tag }) => {
   await bob.leave(roomId);
   await seesMembership(alice, roomId, bob.userId, 'leave');
   await follows(bob, 'the end of it', (answer) => answer.rooms?.leave?.[roomId] !== undefined, since);
-  expectError(await bob.post(path`/join/${roomId}`), 403, 'M_FORBIDDEN');
+  await assert.rejects(joinVia(bob, roomId, home));
 });
 
 story('an invitation is withdrawn', async ({ home, away, tag }) => {
@@ -67,7 +67,7 @@ story('somebody is sent away, banned and forgiven', async ({ home, away, tag }) 
   await joinVia(bob, roomId, home);
   expectOk(await alice.post(path`/rooms/${roomId}/ban`, { user_id: bob.userId }));
   await seesMembership(ben, roomId, bob.userId, 'ban');
-  expectError(await bob.post(path`/join/${roomId}`), 403, 'M_FORBIDDEN');
+  assert.equal((await bob.post(path`/join/${roomId}`)).status, 403);
   expectOk(await alice.post(path`/rooms/${roomId}/unban`, { user_id: bob.userId }));
   await seesMembership(ben, roomId, bob.userId, 'leave');
   await joinVia(bob, roomId, home);

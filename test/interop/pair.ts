@@ -1,5 +1,8 @@
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { makeAuthority } from '../kit/certificates.ts';
 import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { eventually } from '../kit/test-network.ts';
@@ -25,9 +28,11 @@ export function makePair(file: string): (sentence: string, tell: (pair: Pair) =>
   before(async () => {
     const authority = await makeAuthority();
     const dir = join(runsDir, basename(file).replace(/\.story\.ts$/, ''));
+    // What an earlier run left behind belongs to servers of other names.
+    rmSync(dir, { recursive: true, force: true });
     const [hearth, synapse] = await Promise.all([
-      setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }).then(Homeserver.start),
-      setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }).then(Homeserver.start),
+      setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }).then((setup) => Homeserver.start(setup)),
+      setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }).then((setup) => Homeserver.start(setup)),
     ]);
     Object.assign(servers, { hearth, synapse });
   });
@@ -126,7 +131,7 @@ export async function stateOf(who: TestClient, roomId: string, type: string, sta
 export async function agree(people: readonly TestClient[], roomId: string, type: string, stateKey = ''): Promise<Json> {
   return await eventually(`all see the same ${type}`, async () => {
     const [first, ...others] = await Promise.all(people.map((who) => stateOf(who, roomId, type, stateKey)));
-    return others.every((other) => JSON.stringify(other) === JSON.stringify(first)) ? first : undefined;
+    return others.every((other) => isDeepStrictEqual(other, first)) ? first : undefined;
   });
 }
 
@@ -134,7 +139,8 @@ export async function agree(people: readonly TestClient[], roomId: string, type:
 export async function everything(who: TestClient, roomId: string): Promise<Json[]> {
   const events: Json[] = [];
   let from: string | undefined;
-  for (;;) {
+  for (let pages = 0; ; pages += 1) {
+    assert.ok(pages < 100, `${who.userId} comes to the start of the room`);
     const page = expectOk(await who.get(path`/rooms/${roomId}/messages`, { dir: 'b', limit: 100, from }));
     events.unshift(...page.chunk.reverse());
     if (page.end === undefined) return events;

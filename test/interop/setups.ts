@@ -108,6 +108,7 @@ async function common({ authority, dir, host }: Wishes) {
     enable_registration_without_verification: true,
     registration_shared_secret: 'shared secret of the tests',
     allow_public_rooms_over_federation: true,
+    room_list_publication_rules: [{ action: 'allow' }],
     allow_device_name_lookup_over_federation: true,
     presence: { enabled: true },
     // Nobody should have to wait ten minutes after a server was down for a moment.

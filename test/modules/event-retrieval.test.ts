@@ -262,7 +262,7 @@ test('what is not known is not found, and what makes no sense is refused', async
   expectError(await as(AWAY).get(backfill, { v: 'x', limit: 1 }), 400, 'M_INVALID_PARAM');
   expectError(await as(AWAY).get(`${backfill}?limit=1&${`v=${said.eventId}&`.repeat(101)}`), 400, 'M_INVALID_PARAM');
   const missing = federationPath('/v1/get_missing_events', roomId);
-  expectError(await as(AWAY).post(missing, { earliest_events: [] }), 400, 'M_BAD_JSON');
+  expectError(await as(AWAY).post(missing, { earliest_events: 1 }), 400, 'M_BAD_JSON');
   expectError(await as(AWAY).post(missing, { earliest_events: [], latest_events: ['x'] }), 400, 'M_BAD_JSON');
   expectError(await as(AWAY).post(missing, { earliest_events: {}, latest_events: [] }), 400, 'M_BAD_JSON');
   expectError(await as(AWAY).post(missing, { earliest_events: [], latest_events: [], limit: -1 }), 400, 'M_BAD_JSON');

@@ -69,13 +69,13 @@ test('a new user is called by their localpart until they choose a name, and anyb
   assert.deepEqual(expectOk(await stranger.get(profile(anna, 'avatar_url'))), {});
 });
 
-test('there is no profile of users that do not exist, here or on a server that cannot be asked', async () => {
+test('there is no profile of users that do not exist, and none can be had of a server that cannot be asked', async () => {
   await using server = await TestServer.start();
   const anna = await server.register('anna');
 
   expectError(await anna.get(profile('@nobody:hearth.test')), 404, 'M_NOT_FOUND');
   expectError(await anna.get(profile('@nobody:hearth.test', 'displayname')), 404, 'M_NOT_FOUND');
-  expectError(await anna.get(profile('@bob:elsewhere.test')), 404, 'M_NOT_FOUND');
+  expectError(await anna.get(profile('@bob:elsewhere.test')), 502, 'M_UNKNOWN');
   expectError(await anna.get(profile('anna')), 400, 'M_INVALID_PARAM');
 });
 

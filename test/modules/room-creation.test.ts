@@ -275,7 +275,8 @@ test('invites that will be refused are refused before there is a room', async ()
     rc_invites: { per_issuer: { per_second: 0.001, burst_count: 2 } },
   });
   expectError(await create(ann, { invite: [ann.userId] }), 403, 'M_FORBIDDEN');
-  expectError(await create(ann, { invite: ['@eve:elsewhere.test'] }), 403, 'M_FORBIDDEN');
+  const closed = { creation_content: { 'm.federate': false } };
+  expectError(await create(ann, { ...closed, invite: ['@eve:elsewhere.test'] }), 403, 'M_FORBIDDEN');
   expectError(await create(ann, { invite: ['bob'] }), 400, 'M_BAD_JSON');
   expectError(
     await create(ann, { invite: ['@b:hearth.test', '@c:hearth.test', '@d:hearth.test'] }),

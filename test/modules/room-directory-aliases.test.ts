@@ -69,7 +69,7 @@ test('what is no alias, or none of this server, cannot be given', async () => {
   expectError(await ann.put(path('#kitchen:hearth.test'), {}), 400, 'M_BAD_JSON');
   expectError(await ann.put(path('#kitchen:hearth.test'), { room_id: 'kitchen' }), 400, 'M_BAD_JSON');
   expectError(await look(ann, 'kitchen'), 400, 'M_INVALID_PARAM');
-  expectError(await look(ann, '#kitchen:elsewhere.test'), 404, 'M_NOT_FOUND');
+  expectError(await look(ann, '#kitchen:elsewhere.test'), 502, 'M_UNKNOWN');
   expectError(await server.anonymous().put(path('#kitchen:hearth.test'), { room_id: roomId }), 401, 'M_MISSING_TOKEN');
   assert.deepEqual(await aliasesOf(ann, roomId), []);
 });

@@ -246,8 +246,8 @@ test('this server’s own directory can be asked for by name, that of others onl
   assert.equal(expectOk(await ann.get(LIST, { server: 'hearth.test' })).chunk[0].room_id, roomId);
   const own = expectOk(await ann.post(LIST, {}, { server: 'hearth.test' }));
   assert.equal(own.chunk[0].room_id, roomId);
-  expectError(await ann.get(LIST, { server: 'elsewhere.test' }), 404, 'M_NOT_FOUND');
-  expectError(await ann.post(LIST, {}, { server: 'elsewhere.test' }), 404, 'M_NOT_FOUND');
+  expectError(await ann.get(LIST, { server: 'elsewhere.test' }), 502, 'M_UNKNOWN');
+  expectError(await ann.post(LIST, {}, { server: 'elsewhere.test' }), 502, 'M_UNKNOWN');
   expectError(await ann.get(LIST, { server: 'no server' }), 400, 'M_INVALID_PARAM');
 });
 

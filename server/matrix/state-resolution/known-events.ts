@@ -1,6 +1,6 @@
 import { createEventIdOf } from '../auth-rules/auth-state.ts';
 import type { RoomEvent } from '../events/event.ts';
-import type { EventId } from '../identifiers.ts';
+import type { EventId, RoomId } from '../identifiers.ts';
 import { readPowerLevels } from '../power-levels.ts';
 import type { EventSource } from './event-source.ts';
 
@@ -8,6 +8,8 @@ import type { EventSource } from './event-source.ts';
 export class KnownEvents {
   readonly #source: EventSource;
   readonly #events = new Map<EventId, RoomEvent | undefined>();
+  /** The create events that room IDs name: of one room in a resolution. */
+  readonly #creates = new Map<RoomId, EventId | undefined>();
 
   constructor(source: EventSource) {
     this.#source = source;
@@ -38,13 +40,18 @@ export class KnownEvents {
     return readPowerLevels(create, powerLevels).powerLevelOf(event.sender);
   }
 
+  #createOf(roomId: RoomId): EventId | undefined {
+    if (!this.#creates.has(roomId)) this.#creates.set(roomId, createEventIdOf(roomId));
+    return this.#creates.get(roomId);
+  }
+
   #authEvent(
     event: RoomEvent,
     type: string,
     stateKey: string,
     isUsable: (authEvent: RoomEvent) => boolean,
   ): RoomEvent | undefined {
-    const implied = event.version.roomIdIsCreateHash ? createEventIdOf(event.roomId) : undefined;
+    const implied = event.version.roomIdIsCreateHash ? this.#createOf(event.roomId) : undefined;
     for (const id of implied === undefined ? event.authEvents : [...event.authEvents, implied]) {
       const authEvent = this.find(id);
       if (authEvent?.type === type && authEvent.stateKey === stateKey && isUsable(authEvent)) return authEvent;

@@ -1,24 +1,29 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Edu, EduHandler } from '../../federation/types.ts';
 import { badJson } from '../../matrix/errors.ts';
 import { isUserId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
+import type { Clock } from '../../util/clock.ts';
+import { Pace } from '../../util/pace.ts';
 import { MAX_STATUS_BYTES } from './service/presence.ts';
 import type { PresenceState } from './store.ts';
 
 /** Users taken from one EDU. */
 const MAX_USERS = 1_000;
-/** Users who are looked at before others have their turn. */
-const AT_ONCE = 20;
+/** How long is worked on one EDU at a stretch, ms. */
+const SLICE_MS = 5;
 
 /** m.presence (server-server API, "Presence"): a server speaks for its own users only. */
-export function presenceEdu(remote: { accept(said: SaidPresence): void }): EduHandler {
+export function presenceEdu(
+  remote: { accept(said: SaidPresence): void },
+  clock: Pick<Clock, 'monotonic'>,
+): EduHandler {
   return {
     accept: async (origin, content) => {
       const { push } = content;
       if (!Array.isArray(push)) throw badJson('push is not a list');
-      for (const [index, entry] of push.slice(0, MAX_USERS).entries()) {
-        if (index > 0 && index % AT_ONCE === 0) await nextTurn();
+      const pace = new Pace(clock, SLICE_MS);
+      for (const entry of push.slice(0, MAX_USERS)) {
+        await pace.step();
         const said = readEntry(entry);
         if (said !== undefined && serverNameOf(said.userId) === origin) remote.accept(said);
       }

@@ -41,7 +41,7 @@ export function presence(needs: PresenceModuleNeeds): Module & {
     name: 'presence',
     presence: service,
     routes: presenceRoutes(service),
-    edus: { 'm.presence': presenceEdu(remote) },
+    edus: { 'm.presence': presenceEdu(remote, needs.clock) },
     sync: [presenceContribution(service, isLocal)],
     projections: [
       {

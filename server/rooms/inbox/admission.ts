@@ -29,8 +29,8 @@ export type Admission =
   | Acceptance
   /** The room's policy server has to be asked. */
   | { readonly kind: 'ask' }
-  /** These states are to be resolved beforehand, since that may take long. */
-  | { readonly kind: 'prepare'; readonly states: readonly StateGroupId[] };
+  /** These states are to be resolved beforehand, since that takes long; to something near the room's current state. */
+  | { readonly kind: 'prepare'; readonly states: readonly StateGroupId[]; readonly near: StateGroupId };
 
 export interface AdmitOptions {
   /**
@@ -97,7 +97,7 @@ export class Admitter {
     const found = heads.find(event.roomId);
     if (found !== undefined && as !== 'outlier' && !isFinal) {
       const states = this.#findHeavy(found, checked, gathered, options);
-      if (states !== undefined) return { kind: 'prepare', states };
+      if (states !== undefined) return { kind: 'prepare', states, near: found.current };
     }
     return db.write((tx): Acceptance => {
       if (found === undefined && newRoom === undefined) return { kind: 'dropped', reason: 'the room is not known' };

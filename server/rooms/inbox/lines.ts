@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RoomEvent } from '../../matrix/events/event.ts';
 import type { EventId, RoomId, ServerName } from '../../matrix/identifiers.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { Gate } from '../../util/gate.ts';
 import type { Logger } from '../../util/log.ts';
+import { turns } from '../../util/turns.ts';
 import { SerialQueue } from '../../util/serial-queue.ts';
 import type { RoomHeads } from '../extremities.ts';
 import type { MembershipReader, PersistedEvent } from '../types.ts';
@@ -142,12 +142,12 @@ export class RoomLines {
 
   async #run(): Promise<void> {
     // Not in the turn of the event loop that has a reply to write.
-    await nextTurn();
+    await turns.wait();
     const { signal } = this.#stopping;
     for (let [roomId] = this.#due; roomId !== undefined && !signal.aborted; [roomId] = this.#due) {
       this.#due.delete(roomId);
       if (this.#takeSlice(roomId)) this.#due.add(roomId);
-      await nextTurn();
+      await turns.wait();
     }
     this.#isRunning = false;
     this.#checkIdle();

@@ -66,6 +66,8 @@ export class MediaFiles {
 
   /** Waits until no file is being moved or deleted. */
   async stop(): Promise<void> {
+    // Only a commit sets off the deletions that belong to it; one that fails belongs to somebody else.
+    await Promise.allSettled([this.#needs.db.committed()]);
     await this.#lines.idle();
   }
 
@@ -98,7 +100,7 @@ export class MediaFiles {
       await target.sync();
     } catch (error) {
       await rm(path, { force: true });
-      throw refusalOf(error);
+      throw this.#refusalOf(error);
     }
     return { path, file: hash.digest(), bytes };
   }
@@ -117,7 +119,7 @@ export class MediaFiles {
       return { path, file: hash.digest(), bytes };
     } catch (error) {
       await rm(path, { force: true });
-      throw refusalOf(error);
+      throw this.#refusalOf(error);
     }
   }
 
@@ -151,7 +153,7 @@ export class MediaFiles {
       } catch (error) {
         await rm(path, { force: true });
         await this.#clearAfterFailure(file);
-        throw refusalOf(error);
+        throw this.#refusalOf(error);
       }
     });
   }
@@ -223,6 +225,14 @@ export class MediaFiles {
     await db.committed();
   }
 
+  /** A full disk is worth a clear word, to the user and to whoever runs the server. */
+  #refusalOf(error: unknown): unknown {
+    const code = codeOf(error) ?? '';
+    if (!NO_SPACE.has(code)) return error;
+    this.#needs.log.error({ code }, 'there is no space left for media');
+    return new MatrixError('M_UNKNOWN', 'There is no space left to keep this', { status: 507 });
+  }
+
   async #putInPlace({ path, file, bytes }: Arrived): Promise<void> {
     const target = this.pathOf(file);
     const there = await stat(target).catch((error: unknown) => {
@@ -257,12 +267,6 @@ async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   await using folder = await open(path, 'r');
   await folder.sync();
-}
-
-/** A full disk is worth a clear word. */
-function refusalOf(error: unknown): unknown {
-  if (!NO_SPACE.has(codeOf(error) ?? '')) return error;
-  return new MatrixError('M_UNKNOWN', 'There is no space left to keep this', { status: 507 });
 }
 
 function codeOf(error: unknown): string | undefined {

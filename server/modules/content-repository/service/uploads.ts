@@ -47,9 +47,11 @@ export class Uploads {
     const { media, files, clock, settings } = this.#needs;
     const { userId } = requester;
     this.#checkQuota(userId, info.declaredBytes ?? 0);
-    const arrived = await this.#receive(userId, content);
+    const arrived = await this.#receive(content);
     const address = this.#newAddress();
-    await files.keep(arrived, (tx) =>
+    await files.keep(arrived, (tx) => {
+      // Others of the same user may have come meanwhile.
+      this.#checkQuota(userId, arrived.bytes);
       media.insert(tx, {
         ...address,
         ...this.#described(arrived, info),
@@ -57,8 +59,8 @@ export class Uploads {
         uploader: userId,
         now: clock.now(),
         needsToken: settings.authenticatedOnly,
-      }),
-    );
+      });
+    });
     return mediaUri(address);
   }
 
@@ -85,10 +87,11 @@ export class Uploads {
     const { userId } = requester;
     this.#checkAnnounced(userId, address);
     this.#checkQuota(userId, info.declaredBytes ?? 0);
-    const arrived = await this.#receive(userId, content);
+    const arrived = await this.#receive(content);
     await files.keep(arrived, (tx) => {
       // Much may have happened while it came.
       this.#checkAnnounced(userId, address);
+      this.#checkQuota(userId, arrived.bytes);
       const now = clock.now();
       const described = this.#described(arrived, info);
       media.fill(tx, { ...address, ...described, now, needsToken: settings.authenticatedOnly });
@@ -105,19 +108,10 @@ export class Uploads {
     if ((found.expiresMs ?? 0) <= clock.now()) throw notFound('This media ID has expired');
   }
 
-  async #receive(userId: UserId, content: Readable): Promise<Arrived> {
+  #receive(content: Readable): Promise<Arrived> {
     const { settings, files } = this.#needs;
     const { maxUploadBytes } = settings;
-    const arrived = await files.receive(content, maxUploadBytes, () =>
-      tooLarge(`Media may have at most ${maxUploadBytes} bytes`),
-    );
-    try {
-      this.#checkQuota(userId, arrived.bytes);
-    } catch (error) {
-      await files.discard(arrived);
-      throw error;
-    }
-    return arrived;
+    return files.receive(content, maxUploadBytes, () => tooLarge(`Media may have at most ${maxUploadBytes} bytes`));
   }
 
   #checkQuota(userId: UserId, bytes: number): void {

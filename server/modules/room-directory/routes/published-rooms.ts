@@ -12,11 +12,13 @@ import type { Scope } from '../store/summaries.ts';
 
 // Null is what some clients send for what they have no value of.
 const optional = <S extends TSchema>(schema: S) => Type.Optional(Type.Union([schema, Type.Null()]));
+/** The token of a page, ours or another server's. */
+const token = Type.String({ maxLength: 4_096 });
 const visibility = Type.Union([Type.Literal('public'), Type.Literal('private')]);
 
 const search = Type.Object({
   limit: optional(limit),
-  since: optional(Type.String()),
+  since: optional(token),
   filter: optional(
     Type.Object({
       generic_search_term: optional(Type.String()),
@@ -107,7 +109,7 @@ export function publishedRoomRoutes({ publication, publicRooms, settings }: Publ
       guests: true,
       query: Type.Object({
         limit: Type.Optional(limit),
-        since: Type.Optional(Type.String()),
+        since: Type.Optional(token),
         server: Type.Optional(serverName),
       }),
       handle: ({ requester, query: { server, ...page } }) => {
@@ -135,7 +137,7 @@ export function publishedRoomRoutes({ publication, publicRooms, settings }: Publ
       auth: 'server',
       query: Type.Object({
         limit: Type.Optional(limit),
-        since: Type.Optional(Type.String()),
+        since: Type.Optional(token),
         include_all_networks: Type.Optional(Type.Boolean()),
         third_party_instance_id: Type.Optional(Type.String()),
       }),

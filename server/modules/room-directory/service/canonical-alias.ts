@@ -38,8 +38,21 @@ export async function checkCanonicalAlias(
   const known = new Set(previous === undefined ? [] : listNamed(previous));
   for (const alias of new Set(readNamed(content))) {
     if (known.has(alias)) continue;
-    const target = await find(alias);
+    const target = await findOrRefuse(find, alias);
     if (target?.roomId !== roomId) throw badAlias(`The alias ${alias} does not lead to this room`);
+  }
+}
+
+/** An alias that its server cannot be asked about leads nowhere as far as anybody can tell. */
+async function findOrRefuse(
+  find: (alias: RoomAlias) => Promise<AliasTarget | undefined> | AliasTarget | undefined,
+  alias: RoomAlias,
+): Promise<AliasTarget | undefined> {
+  try {
+    return await find(alias);
+  } catch (error) {
+    if (!(error instanceof MatrixError)) throw error;
+    throw badAlias(`The alias ${alias} could not be looked up: ${error.message}`);
   }
 }
 

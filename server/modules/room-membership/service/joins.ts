@@ -58,9 +58,12 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
     return state.findCurrent(roomId, 'm.room.guest_access', '')?.content['guest_access'] === 'can_join';
   }
 
-  function checkMayTry(roomId: RoomId, member: RoomMember | undefined): void {
+  /** `servers`: those to ask if this one is not in the room. */
+  function checkMayTry(roomId: RoomId, member: RoomMember | undefined, servers: readonly ServerName[] = []): void {
     places.requireOpen(roomId);
-    if (member?.membership === 'ban') throw forbidden('You are banned from this room');
+    // Of a room that this server is not in, it does not hear that a ban was lifted.
+    const mayHaveChanged = remote !== undefined && servers.length > 0 && !places.isHere(roomId);
+    if (member?.membership === 'ban' && !mayHaveChanged) throw forbidden('You are banned from this room');
   }
 
   function limitJoin(by: Actor, roomId: RoomId, kind: 'joinsLocal' | 'joinsRemote'): void {
@@ -177,10 +180,11 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
         await redeem(by, roomId, options.thirdPartySigned);
       }
       const member = places.find(roomId, userId);
-      checkMayTry(roomId, member);
+      const others = serversFor(servers, member);
+      checkMayTry(roomId, member, others);
       if (member?.membership === 'join' && Object.keys(options.content ?? {}).length === 0) return roomId;
       if (!places.isHere(roomId)) {
-        await joinElsewhere(by, roomId, serversFor(servers, member), options);
+        await joinElsewhere(by, roomId, others, options);
         return roomId;
       }
       if (remote !== undefined) {
@@ -205,8 +209,8 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
       }
       const { userId } = by;
       const member = places.find(roomId, userId);
-      checkMayTry(roomId, member);
       const others = serversFor(servers, member);
+      checkMayTry(roomId, member, others);
       if (remote === undefined || others.length === 0) {
         throw notFound('This room is not known here, and there is no server to ask about it');
       }
