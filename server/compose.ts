@@ -164,6 +164,7 @@ export function compose(needs: ComposeNeeds): Composition {
     isErased: (userId) => accountsModule.lookup.isErased(userId),
     redactionRetentionMs: config.rooms.redactionRetentionMs,
     prejoinState: config.rooms.prejoinState,
+    dummyEventsThreshold: config.rooms.dummyEventsThreshold,
     federation: {
       client,
       keyRing: federation.keyRing,

@@ -4,6 +4,7 @@ import type { WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { EventStore, StoredEvent, TimelineKind } from './event-store.ts';
 import type { Extremity, RoomHead, RoomHeads } from './extremities.ts';
+import { isDummy } from './extremity-cap.ts';
 import { type MemberChange, type Members, membershipOf } from './membership.ts';
 import type { Redactions } from './redactions.ts';
 import type { StateResolver } from './resolution.ts';
@@ -116,7 +117,7 @@ export class Persister {
     for (const redaction of overdue) stored = this.#redact(tx, head, redaction, stored);
 
     if (verdict !== 'rejected') {
-      this.#project(tx, stored, { stateDeltas: this.#deltas(changed), redacted, live });
+      this.#project(tx, stored, { stateDeltas: this.#deltas(changed), redacted, live: live && !isDummy(event) });
     }
     for (const redaction of overdue) this.#reveal(tx, redaction, original);
     return stored;
@@ -263,8 +264,12 @@ export class Persister {
   }
 }
 
-/** A redaction is shown only once it has taken effect, except where the auth rules alone decide (room versions 1, 2). */
+/**
+ * A redaction is shown only once it has taken effect, except where the auth rules alone decide (room versions 1, 2); what
+ * says nothing, never.
+ */
 function timelineOf(event: RoomEvent, isAccepted: boolean, live: boolean, isInForce: boolean): TimelineKind {
+  if (isDummy(event)) return 'none';
   if (!isAccepted || !(isInForce || event.version.redactionsInAuthRules)) return 'none';
   return live ? 'live' : 'history';
 }

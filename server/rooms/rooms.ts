@@ -8,6 +8,7 @@ import { ChainCover } from './chain-cover.ts';
 import { checkRooms } from './consistency.ts';
 import { EventStore } from './event-store.ts';
 import { RoomHeads } from './extremities.ts';
+import { ExtremityCap } from './extremity-cap.ts';
 import { FanOut } from './fan-out.ts';
 import type { GraphReader, ServerAcls, ServerVisibility } from './federation-types.ts';
 import { Gatherer } from './gather.ts';
@@ -102,6 +103,8 @@ export interface RoomsOptions {
   readonly redactionRetentionMs?: number | undefined;
   /** What a room shows of its state to the invited and to those who knock; what the spec names, unless told. */
   readonly prejoinState?: readonly PrejoinState[];
+  /** More loose ends of a room than these are tied up; ten unless told. */
+  readonly dummyEventsThreshold?: number;
   /** Other servers; without it this one keeps to itself. */
   readonly federation?: RoomsFederation;
   /** Checks the signatures of events of other servers; without it, none of them is taken. */
@@ -115,6 +118,8 @@ export interface RoomsFederation extends Partial<Pick<RemoteParts, 'limit' | 'is
   /** Servers that are being left alone are not asked for history. */
   readonly destinations?: Pick<Destinations, 'readyAt'>;
 }
+
+const DEFAULT_DUMMY_EVENTS_THRESHOLD = 10;
 
 /** Puts the rooms together. The tables of `migrations` must be there. */
 export function createRooms(options: RoomsOptions): Rooms {
@@ -153,10 +158,21 @@ export function createRooms(options: RoomsOptions): Rooms {
     heads,
     events,
     gatherer,
+    resolver,
     members,
     persister,
     transactions,
     policy,
+  });
+  const cap = new ExtremityCap({
+    db,
+    clock,
+    log,
+    heads,
+    gatherer,
+    members,
+    sender,
+    threshold: options.dummyEventsThreshold ?? DEFAULT_DUMMY_EVENTS_THRESHOLD,
   });
   const outside = new OutsideMemberships({ clock, random, log, serverName, signingKey, heads, events, members });
   const { federation } = options;
@@ -244,6 +260,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     taker: { receive: (origin, pdus) => taker.receive(origin, pdus), idle: () => lines.idle() },
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
     start: () => {
+      cap.start();
       cover.start();
       expiry.start();
       lines.start();
@@ -252,6 +269,7 @@ export function createRooms(options: RoomsOptions): Rooms {
       const stopped = lines.stop();
       resolver.stop();
       await stopped;
+      await cap.stop();
       await cover.stop();
       await expiry.stop();
     },

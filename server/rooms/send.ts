@@ -15,13 +15,16 @@ import type { RoomHead, RoomHeads } from './extremities.ts';
 import type { Gatherer } from './gather.ts';
 import { judge } from './judge.ts';
 import type { Persister } from './persist.ts';
-import { placeInGraph } from './place.ts';
+import { listFollowed, placeInGraph } from './place.ts';
 import type { PolicyCheck } from './policy-servers.ts';
-import type { StateGroupId } from './state-groups.ts';
+import type { StateResolver } from './resolution.ts';
+import { EMPTY_STATE, type StateGroupId } from './state-groups.ts';
 import type { SendTransactions } from './transactions.ts';
 import type { EventDraft, EventSender, MembershipReader, PersistedEvent, SendOptions } from './types.ts';
 
 const OPAQUE_ID_LENGTH = 18;
+/** How often is waited for a state to be resolved, since the room may move on meanwhile. */
+const MAX_WAITS = 3;
 
 interface SenderParts {
   readonly db: Database;
@@ -32,6 +35,7 @@ interface SenderParts {
   readonly heads: RoomHeads;
   readonly events: EventStore;
   readonly gatherer: Gatherer;
+  readonly resolver: StateResolver;
   readonly members: Pick<MembershipReader, 'isJoined'>;
   readonly persister: Persister;
   readonly transactions: SendTransactions;
@@ -55,6 +59,14 @@ export class Sender implements EventSender {
     const { transaction, alongside, allowUnchanged = false } = options;
     if (transaction !== undefined) {
       const sent = this.#findSent(draft, transaction.deviceId, transaction.transactionId);
+      if (sent !== undefined) return sent;
+    }
+    // Mostly nothing is to be waited for, and then nothing is.
+    for (let waits = 0; waits < MAX_WAITS; waits += 1) {
+      const preparation = this.#prepareStates(draft.roomId);
+      if (preparation === undefined) break;
+      await preparation;
+      const sent = transaction && this.#findSent(draft, transaction.deviceId, transaction.transactionId);
       if (sent !== undefined) return sent;
     }
     const head = heads.find(draft.roomId);
@@ -142,6 +154,26 @@ export class Sender implements EventSender {
     const { events, transactions } = this.#parts;
     const nid = events.findNid(event.eventId);
     return nid === undefined ? undefined : transactions.findTransactionId(nid, { userId: event.sender, deviceId });
+  }
+
+  /**
+   * Resolves the states of a room with more ends than an event can follow, of those that the next one will follow and then
+   * of what is left. Undefined if that takes no time.
+   */
+  #prepareStates(roomId: RoomId): Promise<void> | undefined {
+    const { heads, events, resolver } = this.#parts;
+    const head = heads.find(roomId);
+    if (head === undefined) return undefined;
+    const followed = new Set(listFollowed(head));
+    if (followed.size === head.extremities.length) return undefined;
+    const { version, current: near } = head;
+    const stateOf = ({ nid }: { nid: number }): StateGroupId => events.getByNid(nid).stateAfter ?? EMPTY_STATE;
+    const states = [...followed].map(stateOf);
+    if (!resolver.attempt(version, states, near)) return resolver.prepare(version, states, { near });
+    const before = resolver.find(version, states);
+    const after = head.extremities.filter((extremity) => !followed.has(extremity)).map(stateOf);
+    if (before !== undefined) after.push(before);
+    return resolver.attempt(version, after, near) ? undefined : resolver.prepare(version, after, { near });
   }
 
   /** The event that an earlier request with this transaction ID and the same path sent. */

@@ -12,8 +12,15 @@ import { ToldRoom } from '../rooms/told-room.ts';
 
 /** A room on a server that means no good; besides what is right, anything can be made for it that looks like an event. */
 export class HostileRoom extends ToldRoom {
+  static #count = 0;
   #forged = 0;
   #right: { readonly after: RoomEvent | undefined; readonly pdu: JsonObject } | undefined;
+
+  constructor(version: string, options: ConstructorParameters<typeof ToldRoom>[1] = {}) {
+    // In room version 12 the same create event would be the same room.
+    HostileRoom.#count += 1;
+    super(version, { ...options, create: { 'test.room': HostileRoom.#count, ...options.create } });
+  }
 
   /** A message of Dora's after the latest event, as it should be; made once for each latest event. */
   #pattern(): JsonObject {

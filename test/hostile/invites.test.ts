@@ -77,7 +77,10 @@ for (const version of ['11', '12']) {
         'what is far too large': (room) => [room.find('m.room.create').pdu, { type: 'm.room.name', state_key: '', sender: dora, content: { name: `LIE${'x'.repeat(200_000)}` } }],
         'no list': () => ({ LIE: 1 }),
       };
+      // In older rooms nobody has to sign what is shown: there is nothing to hold it against.
+      const isBinding = version === '12';
       for (const [what, make] of Object.entries(lies)) {
+        if (!isBinding && what.startsWith('events')) continue;
         const room = new HostileRoom(version);
         const { status } = await invite(siege, inviteOf(room), make(room));
         assert.ok(status === 200 || status === 400 || status === 413, `${what}: ${status}`);
@@ -135,7 +138,8 @@ test(
 
 test(
   'knocks by the hundred disturb nobody; those in another’s name, or that are something else, are refused',
-  besieged(async (siege) => {
+  besieged(
+    async (siege) => {
     const { alice: client, evil, home } = siege;
     const roomId = await client.createRoom({ preset: 'private_chat', initial_state: [{ type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock' } }] });
     const make = (user: string): Promise<Answer> =>
@@ -179,5 +183,8 @@ test(
     assert.ok(state.every(({ type, content, state_key: key }) => type !== 'm.room.member' || key === client.userId || content.membership === 'knock'));
     const { rooms } = await client.sync();
     assert.ok(JSON.stringify(rooms.join[roomId]).length < 1_000_000);
-  }),
+    },
+    // However much a single server is let do.
+    { config: { rc_federation: { window_size: 1_000, sleep_limit: 1_000_000, sleep_delay: 1, reject_limit: 1_000, concurrent: 50 } } },
+  ),
 );

@@ -5,10 +5,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { encodeBase64 } from '../../server/matrix/base64.ts';
+import { CanonicalJsonError } from '../../server/matrix/canonical-json.ts';
 import { isServerName, type ServerName } from '../../server/matrix/identifiers.ts';
 import type { JsonObject } from '../../server/matrix/json.ts';
 import { type SigningKey, signJson } from '../../server/matrix/signing.ts';
-import { signRequest } from '../../server/federation/request-signing.ts';
+import { bodyText, signRequest } from '../../server/federation/request-signing.ts';
 import type { Clock } from '../../server/util/clock.ts';
 import { systemClock } from '../../server/util/clock.ts';
 import type { Answer, Json } from './test-client.ts';
@@ -157,13 +158,11 @@ export class ScriptedServer implements Place, AsyncDisposable {
     body?: JsonObject | string,
     options: AskOptions = {},
   ): Promise<Answer> {
-    const contentText = typeof body === 'string' ? body : body === undefined ? undefined : JSON.stringify(body);
+    const contentText = body === undefined ? undefined : textOf(body);
     const destination = options.destination ?? to.serverName;
     assert.ok(isServerName(destination));
     const { origin = this.name, key = this.key } = options;
-    // Whoever is sent text signs over text that has a canonical form; a test that sends other text signs in vain.
-    const signed = contentText === undefined ? undefined : canonicalTextOf(body, contentText);
-    const authorization = signRequest({ method, uri: path, origin, destination, contentText: signed }, key);
+    const authorization = signRequest({ method, uri: path, origin, destination, contentText }, key);
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const req = httpsRequest(
       {
@@ -195,7 +194,7 @@ export class ScriptedServer implements Place, AsyncDisposable {
     options: AskOptions = {},
   ): Promise<Answer> {
     this.#transactions += 1;
-    const body = { origin: this.name, origin_server_ts: this.#clock.now(), pdus, edus };
+    const body: JsonObject = { origin: this.name, origin_server_ts: this.#clock.now(), pdus, edus };
     return this.ask(
       to,
       'PUT',
@@ -285,17 +284,15 @@ function portOf(server: TestServer): number {
   return server.federationPort;
 }
 
-/** What is signed of a body: its keys in order, nothing else changed, however wrong it is as canonical JSON. */
-function canonicalTextOf(body: JsonObject | string | undefined, text: string): string {
-  if (typeof body === 'string') return text;
-  return JSON.stringify(sorted(body));
-}
-
-function sorted(value: Json): Json {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries<Json>(value).filter(([, inner]) => inner !== undefined);
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
+/** A body as it is sent and, to the byte, signed: text as it is, JSON as servers write it as long as it can be written so. */
+function textOf(body: JsonObject | string): string {
+  if (typeof body === 'string') return body;
+  try {
+    return bodyText(body);
+  } catch (error) {
+    if (error instanceof CanonicalJsonError) return JSON.stringify(body);
+    throw error;
+  }
 }
 
 function* inPieces(text: string): Generator<Buffer, void, undefined> {

@@ -89,7 +89,6 @@ export const roomOptions = {
     integer({ min: 1 }),
     10,
     'How many loose ends the event graph of a room may have before the server ties them up itself.',
-    { note: LATER },
   ),
   enable_search: option(flag, true, 'Index messages, so that they can be searched.', { note: LATER }),
   auto_accept_invites: group(

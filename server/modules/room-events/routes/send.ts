@@ -94,5 +94,25 @@ export function sendRoutes(sending: Sending): Route[] {
         };
       },
     }),
+    route({
+      // NOT-SPEC: the spec has only PUT with a transaction ID; others have long served this too.
+      method: 'POST',
+      path: `${room}/redact/:eventId`,
+      auth: 'user',
+      params: Type.Object({ roomId, eventId }),
+      query,
+      body: jsonObject,
+      emptyBodyAllowed: true,
+      handle: async ({ requester, params, query: { ts }, body: content }) => ({
+        event_id: await sending.redact({
+          requester,
+          roomId: params.roomId,
+          target: params.eventId,
+          content,
+          transactionId: undefined,
+          ts,
+        }),
+      }),
+    }),
   ];
 }

@@ -94,6 +94,15 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
   }
 
   /** Nothing is awaited between the checks and the event, so nothing can change in between. */
+  /** Whether a room of other servers wants guests can only be told once its state is here. */
+  async function checkGuestWithin(by: Actor, roomId: RoomId): Promise<void> {
+    if (!by.isGuest || isOpenToGuests(roomId)) return;
+    const { userId } = by;
+    const content = { membership: 'leave' };
+    await needs.sender.send({ roomId, type: 'm.room.member', sender: userId, stateKey: userId, content });
+    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests may not join this room');
+  }
+
   async function joinHere(by: Actor, roomId: RoomId, options: ChangeOptions): Promise<PersistedEvent> {
     requireActive(by);
     const { userId } = by;
@@ -185,6 +194,7 @@ export function createJoins(needs: MembershipNeeds, places: Places, restricted: 
       if (member?.membership === 'join' && Object.keys(options.content ?? {}).length === 0) return roomId;
       if (!places.isHere(roomId)) {
         await joinElsewhere(by, roomId, others, options);
+        await checkGuestWithin(by, roomId);
         return roomId;
       }
       if (remote !== undefined) {
