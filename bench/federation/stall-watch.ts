@@ -33,7 +33,6 @@ export class StallWatch {
   #look(): void {
     const wall = performance.now();
     const cpu = threadMs();
-    if (cpu - this.#cpu > 15) { const t=Number(process.hrtime.bigint())/1000; console.error('STALL', (wall-this.#wall).toFixed(1), (cpu-this.#cpu).toFixed(1), (t-(wall-this.#wall)*1000).toFixed(0), t.toFixed(0)); }
     this.#wallMs = Math.max(this.#wallMs, wall - this.#wall - EVERY_MS);
     this.#cpuMs = Math.max(this.#cpuMs, cpu - this.#cpu);
     this.#wall = wall;

@@ -101,8 +101,10 @@ export class AuthWalk {
     const chain = new Map<number, number[]>();
     const found = new Set(starts);
     const pending = [...found];
-    for (let at = 0; at < pending.length; at += EVENTS_AT_ONCE) {
+    let at = 0;
+    while (at < pending.length) {
       const some = pending.slice(at, at + EVENTS_AT_ONCE);
+      at += some.length;
       for (const nid of some) chain.set(nid, []);
       for (const { event_nid: nid, auth_nid: authNid } of this.#listAuth.list(jsonList(some))) {
         chain.get(nid)?.push(authNid);
@@ -110,7 +112,7 @@ export class AuthWalk {
         found.add(authNid);
         pending.push(authNid);
       }
-      if (some.length === EVENTS_AT_ONCE) yield;
+      yield;
     }
     return chain;
   }

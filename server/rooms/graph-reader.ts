@@ -147,8 +147,11 @@ export class RoomGraph implements GraphReader {
       const create = seen.size > 0 || first === undefined ? [] : this.#impliedBy(first, nids);
       yield takeNew([...create, ...edges.map(({ auth_nid: nid }) => nid), ...named]);
     }
-    for (let at = 0; at < pending.length; at += STEP) {
-      const edges = this.#listEdges.list(jsonList(pending.slice(at, at + STEP)));
+    // What is found is added behind.
+    for (let at = 0; at < pending.length; ) {
+      const some = pending.slice(at, at + STEP);
+      at += some.length;
+      const edges = this.#listEdges.list(jsonList(some));
       yield takeNew(edges.map(({ auth_nid: nid }) => nid));
     }
   }

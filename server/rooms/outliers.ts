@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { KeyRing } from '../federation/types.ts';
 import { createEventIdOf } from '../matrix/auth-rules/auth-state.ts';
 import type { RoomEvent } from '../matrix/events/event.ts';
@@ -11,6 +10,7 @@ import type { RoomVersion } from '../matrix/room-versions.ts';
 import type { Database, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
+import { Pace } from '../util/pace.ts';
 import { type EventStore, readPdu, type StoredEvent } from './event-store.ts';
 import type { RoomHead, RoomHeads } from './extremities.ts';
 import type { OutlierStore } from './federation-types.ts';
@@ -44,7 +44,9 @@ export interface OutlierOutcome {
   readonly dropped: readonly { readonly eventId: EventId | undefined; readonly reason: string }[];
 }
 
-/** How many events have their signatures checked together, and how many are stored in one write: each some 5 ms of work. */
+/** How long is worked at a stretch, ms. */
+const SLICE_MS = 8;
+/** How many events have their signatures checked together, and how many are stored in one write: some 5 ms of work. */
 const BATCH = 100;
 const WRITTEN_AT_ONCE = 60;
 /** The auth chains and states of the largest public rooms are below this. */
@@ -96,6 +98,7 @@ class Intake {
   readonly #room: OutlierRoom;
   readonly #options: OutlierOptions;
   readonly #createId: EventId | undefined;
+  readonly #pace: Pace;
   readonly #seen = new Set<EventId>();
   readonly #stored = new Set<EventId>();
   readonly #rejected = new Set<EventId>();
@@ -111,6 +114,7 @@ class Intake {
     this.#parts = parts;
     this.#room = room;
     this.#options = options;
+    this.#pace = new Pace(parts.clock, SLICE_MS);
     this.#createId = room.version.roomIdIsCreateHash ? createEventIdOf(room.roomId) : undefined;
   }
 
@@ -121,6 +125,7 @@ class Intake {
       this.#options.signal?.throwIfAborted();
       count += 1;
       if (count > MAX_EVENTS) throw new TooManyOutliersError();
+      await this.#pace.step();
       const event = this.#read(pdu);
       if (event !== undefined) batch.push(event);
       // What is dropped or known has cost time as well.
@@ -161,7 +166,6 @@ class Intake {
     const results = batch.length === 0 ? Promise.resolve([]) : this.#parts.keyRing.checkEvents(batch);
     // Looked at in `settle`; should an error end this intake before, nobody needs to hear of a second one.
     results.catch(() => undefined);
-    await nextTurn();
     await this.#settle();
     this.#checking = { batch, results };
   }
@@ -172,6 +176,7 @@ class Intake {
     if (checking !== undefined) {
       const results = await checking.results;
       for (const [index, event] of checking.batch.entries()) {
+        await this.#pace.step();
         if (results[index] !== true) {
           this.#drop(event.eventId, 'a signature is missing or wrong');
           continue;
@@ -179,7 +184,6 @@ class Intake {
         const sound = checkContentHash(event.pdu, event.version) ? event : redactEvent(event);
         this.#offer(sound, JSON.stringify(sound.pdu));
       }
-      await nextTurn();
     }
     await this.#write();
   }
@@ -225,6 +229,7 @@ class Intake {
   async #write(): Promise<void> {
     const { db } = this.#parts;
     while (this.#ready.length > 0) {
+      await this.#pace.step();
       this.#options.signal?.throwIfAborted();
       const slice = this.#ready.splice(0, WRITTEN_AT_ONCE);
       db.write((tx) => {

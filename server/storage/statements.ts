@@ -58,6 +58,8 @@ export class Statements {
   #prepare(sql: string): Sqlite.Statement<SqlValue[]> {
     let statement = this.#prepared.get(sql);
     if (statement === undefined) {
+      // better-sqlite3 takes such ones by name only, and would refuse the values when the statement is first run.
+      if (/\?[0-9]/.test(sql)) throw new TypeError(`numbered placeholders are not for values in order: ${sql}`);
       statement = this.#owner.attempt(() => this.#sqlite.prepare<SqlValue[]>(sql));
       this.#prepared.set(sql, statement);
     }

@@ -41,17 +41,31 @@ export class UserSharing {
     return this.#noLonger;
   }
 
+  /** Users invited in the window into rooms the viewer is in. */
+  newlyInvited(): ReadonlySet<UserId> {
+    const invited = new Set<UserId>();
+    if (this.#options.since === STREAM_START) return invited;
+    for (const [user, { after }] of this.#membershipsChanged()) if (after === 'invite') invited.add(user);
+    invited.delete(this.#options.userId);
+    return invited;
+  }
+
   #findNewlySharing(): ReadonlySet<UserId> {
     const { userId, since, allJoined, own } = this.#options;
     if (since === STREAM_START) return new Set(this.#members.listSharingUsers(userId));
     const candidates = new Set<UserId>();
+    // Of those one was apart from for a while, nothing was heard meanwhile.
+    const metAgain = new Set<UserId>();
     for (const [roomId, change] of own) {
-      if (change.joinedAtSince || !allJoined.has(roomId)) continue;
-      for (const member of this.#members.listMembers(roomId, 'join')) candidates.add(member.userId);
+      if (!allJoined.has(roomId) || (change.joinedAtSince && !change.wasOut)) continue;
+      const met = change.joinedAtSince ? metAgain : candidates;
+      for (const member of this.#members.listMembers(roomId, 'join')) met.add(member.userId);
     }
     for (const [user, { after }] of this.#membershipsChanged()) if (after === 'join') candidates.add(user);
-    candidates.delete(userId);
-    return new Set([...candidates].filter((user) => this.#sharesNow(user) && !this.#sharedAtSince(user)));
+    const isNew = (user: UserId): boolean => this.#sharesNow(user) && !this.#sharedAtSince(user);
+    const newly = new Set([...metAgain, ...[...candidates].filter(isNew)]);
+    newly.delete(userId);
+    return newly;
   }
 
   #findNoLongerSharing(): ReadonlySet<UserId> {

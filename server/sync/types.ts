@@ -34,6 +34,8 @@ export interface SyncWindow {
   readonly onlyRoom?: RoomId;
   /** Users who came to share a room with the viewer in this window (all who do, if it is initial). Computed on demand. */
   newlySharing(): ReadonlySet<UserId>;
+  /** Users invited in this window into rooms the viewer is in; none if it is initial. */
+  newlyInvited(): ReadonlySet<UserId>;
   /** Users who shared a room with the viewer at `since` and no longer do. */
   noLongerSharing(): ReadonlySet<UserId>;
 }

@@ -106,6 +106,7 @@ export function computeWindow(needs: WindowNeeds, request: WindowRequest): Compu
     ignoredUsers,
     changeOf,
     newlySharing: () => sharing.newlySharing(),
+    newlyInvited: () => sharing.newlyInvited(),
     noLongerSharing: () => sharing.noLongerSharing(),
   };
 }

@@ -7,7 +7,7 @@ import { roomVersions } from '../../server/matrix/room-versions.ts';
 import { openDatabase } from '../../server/storage/database.ts';
 import type { Clock } from '../../server/util/clock.ts';
 import { type LogData, type Logger, silentLogger } from '../../server/util/log.ts';
-import { ScriptedServer } from '../kit/scripted-dbg.ts';
+import { ScriptedServer } from '../kit/scripted-server.ts';
 import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { eventually, TestNetwork } from '../kit/test-network.ts';
 import type { TestServer } from '../kit/test-server.ts';
@@ -138,7 +138,6 @@ const PATIENCE_MS = 4_000;
 export function besieged(tell: (siege: Siege) => Promise<void>, options: SiegeOptions = {}): () => Promise<void> {
   return async () => {
     const { clock, config = {}, mayReport = [] } = options;
-    if (process.env.SHOW) void 0;
     const errors: { readonly sentence: string; readonly data: LogData }[] = [];
     const log: Logger = {
       ...silentLogger,

@@ -65,6 +65,7 @@ story('somebody is sent away, banned and forgiven', async ({ home, away, tag }) 
     'M_FORBIDDEN',
   );
   await joinVia(bob, roomId, home);
+  await seesMembership(alice, roomId, bob.userId, 'join');
   expectOk(await alice.post(path`/rooms/${roomId}/ban`, { user_id: bob.userId }));
   await seesMembership(ben, roomId, bob.userId, 'ban');
   assert.equal((await bob.post(path`/join/${roomId}`)).status, 403);

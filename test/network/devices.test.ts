@@ -67,23 +67,22 @@ test(
     await upload(alice, { device_keys: keys, one_time_keys: oneTimeKeys(alice, 2) });
     await meet(alice, bob);
     let { next_batch: since } = await bob.sync();
-    const untilChanged = async (): Promise<void> => {
-      await eventually('Bob hears of a change', async () => {
+    // As a client does: it asks for keys when it is told of a change, and at no other time.
+    const untilChangedTo = async (isIt: (answer: Json) => boolean): Promise<Json> =>
+      eventually('Bob’s client has the keys of now', async () => {
         const answer = await bob.sync({ since });
         since = answer.next_batch;
-        return answer.device_lists?.changed?.includes(alice.userId) === true;
+        if (answer.device_lists?.changed?.includes(alice.userId) !== true) return undefined;
+        const keysOfNow = await query(bob, alice.userId);
+        return isIt(keysOfNow) && keysOfNow;
       });
-    };
+    const devicesIn = (answer: Json): string => Object.keys(answer.device_keys[alice.userId]).sort().join();
     const known = (await query(bob, alice.userId)).device_keys[alice.userId];
     assert.deepEqual(known[alice.deviceId].keys, keys['keys']);
 
     const laptop = await home.login('alice');
     await upload(laptop, { device_keys: deviceKeysOf(laptop) });
-    await untilChanged();
-    assert.deepEqual(
-      Object.keys((await query(bob, alice.userId)).device_keys[alice.userId]).sort(),
-      [alice.deviceId, laptop.deviceId].sort(),
-    );
+    await untilChangedTo((answer) => devicesIn(answer) === [alice.deviceId, laptop.deviceId].sort().join());
 
     // Each one-time key is given out once.
     const claim = async (): Promise<string | undefined> => {
@@ -126,19 +125,15 @@ test(
     );
     await away.begin();
     network.mendAll();
-    await untilChanged();
-    await eventually('the keys are those of now', async () => {
-      const answer = await query(bob, alice.userId);
-      const devices = Object.keys(answer.device_keys[alice.userId]).sort();
-      return (
-        devices.join() === [alice.deviceId, phone.deviceId].sort().join() &&
-        answer.master_keys?.[alice.userId]?.keys[`ed25519:${master.publicKeyBase64}`] === master.publicKeyBase64 &&
-        answer.self_signing_keys?.[alice.userId] !== undefined
-      );
-    });
-    assert.equal((await query(bob, alice.userId)).user_signing_keys?.[alice.userId], undefined, 'that is hers alone');
+    const now = await untilChangedTo(
+      (answer) =>
+        devicesIn(answer) === [alice.deviceId, phone.deviceId].sort().join() &&
+        answer.master_keys?.[alice.userId] !== undefined,
+    );
+    assert.equal(now.master_keys[alice.userId].keys[`ed25519:${master.publicKeyBase64}`], master.publicKeyBase64);
+    assert.ok(now.self_signing_keys?.[alice.userId] !== undefined);
+    assert.equal(now.user_signing_keys?.[alice.userId], undefined, 'that is hers alone');
 
-    // Who shares no room any more is not told of, and must not be asked for in vain.
     const unknown = await query(bob, '@nobody:home.test');
     assert.deepEqual(unknown.device_keys['@nobody:home.test'] ?? {}, {});
   }),

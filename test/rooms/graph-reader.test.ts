@@ -50,6 +50,21 @@ for (const version of roomVersions.keys()) {
   });
 }
 
+test('an auth chain is followed to its end, however deep it is', async (t) => {
+  const room = new PeerRoom('11');
+  const home = await present(t, room);
+  for (let turn = 0; turn < 12; turn += 1) {
+    const users = { [alice]: 100, [dora]: 60 + turn };
+    await accept(home, room.add(state(alice, 'm.room.power_levels', { users })));
+  }
+  const said = room.add(message(dora, 'x'));
+  await accept(home, said);
+  const expected = room.authChain([said]);
+  assert.ok(expected.length > 12);
+  assert.deepEqual(new Set(home.rooms.graph.listAuthChainIds([said.eventId])), new Set(idsOf(expected)));
+  assert.equal(home.rooms.graph.listAuthChain([said.eventId]).length, expected.length);
+});
+
 test('the chain of a large state is walked in small steps and comes out the same', async (t) => {
   const room = new PeerRoom('11');
   const home = await present(t, room);

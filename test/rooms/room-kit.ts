@@ -106,7 +106,9 @@ export interface Household {
 /** Opens a household. */
 export function household(
   t: TestContext,
-  options: Partial<Pick<RoomsOptions, 'projections' | 'isErased' | 'redactionRetentionMs' | 'prejoinState'>> = {},
+  options: Partial<
+    Pick<RoomsOptions, 'projections' | 'isErased' | 'redactionRetentionMs' | 'prejoinState' | 'dummyEventsThreshold'>
+  > = {},
 ): Household {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-rooms-'));
   const opened: OpenDatabase[] = [];

@@ -5,7 +5,9 @@ import type { Database } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import { Gate } from '../../util/gate.ts';
 import type { Logger } from '../../util/log.ts';
+import { Pace } from '../../util/pace.ts';
 import type { Random } from '../../util/random.ts';
+import { SerialQueue } from '../../util/serial-queue.ts';
 import { FederationError } from '../errors.ts';
 import type { FederationClient } from '../types.ts';
 import { FetchGate } from './fetch-gate.ts';
@@ -65,6 +67,8 @@ const NOTARY_REPLY_BYTES = 4 * 1024 * 1024;
 const SERVERS_AT_ONCE = 64;
 /** Servers that wait to be asked, or are being asked. Beyond it, one is given up as if it had not answered. */
 const LONGEST_LINE = 5_000;
+/** How long requests are begun at a stretch, ms: each sets up a connection. */
+const SLICE_MS = 5;
 
 /** Fetches keys of other servers into the store: each server once at a time, through notaries and from itself. */
 export class KeyFetcher {
@@ -73,12 +77,15 @@ export class KeyFetcher {
   readonly #flights = new Map<ServerName, Flight>();
   readonly #direct = new Map<ServerName, Promise<void>>();
   readonly #directPlaces = new Gate(SERVERS_AT_ONCE);
+  readonly #starts = new SerialQueue<'start'>();
+  readonly #pace: Pace;
   readonly #stopping = new AbortController();
   #boarding: Flight[] = [];
 
   constructor(needs: KeyFetcherNeeds) {
     this.#needs = needs;
     this.#gate = new FetchGate(needs);
+    this.#pace = new Pace(needs.clock, SLICE_MS);
   }
 
   /** Fetches keys of a server, together with what others want of it now. Undefined where it may not be asked again yet. */
@@ -240,6 +247,7 @@ export class KeyFetcher {
 
   async #fetchDirectly(server: ServerName, forOthers: boolean): Promise<void> {
     const { client, clock, log } = this.#needs;
+    await this.#starts.run('start', () => this.#pace.step());
     try {
       const reply = await client.request({
         destination: server,

@@ -2,10 +2,11 @@ import { CanonicalJsonError } from '../../matrix/canonical-json.ts';
 import { verifyTextAsync } from '../../matrix/signing.ts';
 import type { Clock } from '../../util/clock.ts';
 import { Gate } from '../../util/gate.ts';
+import { turns } from '../../util/turns.ts';
 
 /** Texts whose signatures are being verified at once. More would only make file and name look-ups wait for a thread. */
 const PARALLEL = 16;
-/** How long one turn of the event loop may go to writing texts, ms. */
+/** How long is worked at a stretch, ms. */
 const SLICE_MS = 8;
 
 /** A signature and the key it has to be of. */
@@ -18,8 +19,9 @@ export interface SignatureToVerify {
 export class VerifyPool {
   readonly #clock: Clock;
   readonly #places = new Gate(PARALLEL);
-  /** When this turn's work began, monotonic; undefined before any. */
-  #turnBegan: number | undefined;
+  /** When the stretch of now is over, monotonic. */
+  #end = Number.NEGATIVE_INFINITY;
+  #pausing: Promise<void> | undefined;
 
   constructor({ clock }: { clock: Clock }) {
     this.#clock = clock;
@@ -42,20 +44,17 @@ export class VerifyPool {
     });
   }
 
-  /** Waits for another turn of the event loop if this one has had its share of work. */
+  /** Waits for another turn of the event loop if there was work for long enough. All who wait go on together. */
   async breathe(): Promise<void> {
-    while (this.#isLate()) await new Promise((resolve) => setImmediate(resolve));
+    while (this.#clock.monotonic() >= this.#end) {
+      if (this.#pausing === undefined && turns.take()) this.#begin();
+      else await (this.#pausing ??= turns.wait().then(() => this.#begin()));
+    }
   }
 
-  #isLate(): boolean {
-    const now = this.#clock.monotonic();
-    if (this.#turnBegan === undefined) {
-      this.#turnBegan = now;
-      setImmediate(() => {
-        this.#turnBegan = undefined;
-      });
-    }
-    return now - this.#turnBegan > SLICE_MS;
+  #begin(): void {
+    this.#end = this.#clock.monotonic() + SLICE_MS;
+    this.#pausing = undefined;
   }
 }
 

@@ -135,8 +135,8 @@ export class Outbox {
     this.#removeSameEdu = db.prepareWrite('DELETE FROM outgoing_edus WHERE server = ? AND type = ? AND key = ?');
     this.#removeEdus = db.prepareWrite('DELETE FROM outgoing_edus WHERE server = ?');
     this.#trimEdus = db.prepareWrite(`
-      DELETE FROM outgoing_edus WHERE server = ?1 AND seq <= (
-        SELECT seq FROM outgoing_edus WHERE server = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)`);
+      DELETE FROM outgoing_edus WHERE server = ? AND seq <= (
+        SELECT seq FROM outgoing_edus WHERE server = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`);
     this.#listEdus = db.prepareRead(
       'SELECT seq, type, key, content FROM outgoing_edus WHERE server = ? ORDER BY seq LIMIT ?',
     );
@@ -331,7 +331,7 @@ export class Outbox {
 
   /** Keeps the newest `limit` EDUs of a server. Returns how many are gone. */
   trimEdus(tx: WriteTx, server: ServerName, limit: number): number {
-    return this.#trimEdus.run(tx, server, limit).changes;
+    return this.#trimEdus.run(tx, server, server, limit).changes;
   }
 
   /** Removes at most `limit` audiences that no event has any more. Returns whether there may be others. */

@@ -19,7 +19,8 @@ export function changedUsers(
     .filter(({ userId, forViewer }) => forViewer || userId === viewer || rooms.shareRoom(viewer, userId))
     .map(({ userId }) => userId);
   return {
-    changed: [...new Set([...moved, ...window.newlySharing()])],
+    // Who is invited may be let read what was said meanwhile, so clients want their devices already.
+    changed: [...new Set([...moved, ...window.newlySharing(), ...window.newlyInvited()])],
     left: [...window.noLongerSharing()],
   };
 }

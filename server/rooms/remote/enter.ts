@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from '../../matrix/events/event.ts';
 import { type EventId, isUserId, type ServerName, type UserId } from '../../matrix/identifiers.ts';
 import type { StreamPosition, WriteTx } from '../../storage/types.ts';
+import { Pace } from '../../util/pace.ts';
 import type { RoomHead } from '../extremities.ts';
 import type { Gathered } from '../gather.ts';
 import { type Case, judge } from '../judge.ts';
@@ -13,6 +13,8 @@ import { malformed } from './failures.ts';
 import type { RemoteParts } from './parts.ts';
 
 /** How much is written at once, so that others get their turn in between: each some milliseconds of work. */
+/** How long is worked at a stretch, ms. */
+const SLICE_MS = 8;
 const STATE_AT_ONCE = 500;
 const MEMBERS_AT_ONCE = 200;
 
@@ -55,12 +57,14 @@ function checkByTold({ gatherer, events }: RemoteParts, server: ServerName, { ev
 
 /** Stores the state as a state group of its own. */
 async function writeState(
-  { db, groups, events }: RemoteParts,
+  { db, clock, groups, events }: RemoteParts,
   state: ReadonlyMap<StateKey, EventId>,
 ): Promise<StateGroupId> {
   const draft = groups.draft();
+  const pace = new Pace(clock, SLICE_MS);
   let slice: (readonly [StateKey, EventId])[] = [];
   const write = async (): Promise<void> => {
+    await pace.step();
     db.write((tx) => {
       for (const [key, id] of slice) {
         const eventNid = events.findNid(id);
@@ -76,6 +80,7 @@ async function writeState(
     if (slice.length === STATE_AT_ONCE) await write();
   }
   await write();
+  await pace.pause();
   const group = db.write((tx) => draft.store(tx));
   await db.committed();
   return group;
@@ -134,11 +139,13 @@ function checkJoin(
  * its end is placed anew.
  */
 async function placeMembers(
-  { db, groups, events, members }: RemoteParts,
+  { db, clock, groups, events, members }: RemoteParts,
   head: RoomHead,
   told: StateGroupId,
 ): Promise<void> {
   const isRemote = (userId: string): userId is UserId => isUserId(userId) && !members.isLocal(userId);
+  const pace = new Pace(clock, SLICE_MS);
+  await pace.pause();
   const placed = new Map(members.listMembers(head.roomId).map((member) => [member.userId, member]));
   const wanted = new Set<string>();
   const apply = async (changes: readonly MemberChange[]): Promise<void> => {
@@ -147,8 +154,8 @@ async function placeMembers(
   };
 
   const entries = groups.listType(told, 'm.room.member');
-  await nextTurn();
   for (let start = 0; start < entries.length; start += MEMBERS_AT_ONCE) {
+    await pace.step();
     const changes: MemberChange[] = [];
     for (const [userId, nid] of entries.slice(start, start + MEMBERS_AT_ONCE)) {
       if (!isRemote(userId)) continue;
