@@ -12,6 +12,7 @@ import { measureInitialSync, MEMBERS, ROOMS, seedRooms } from './initial-sync.ts
 import { measureBytes, measureSends, measureWakeUp } from './sends.ts';
 import { makeDataDir, registerUser, residentBytes, startProcess } from './server-process.ts';
 import { measureStateResolution } from './state-resolution.ts';
+import { CONFLICTS, LARGE, MANY_CONFLICTS, measureStoredResolution, SMALL } from './stored-resolution.ts';
 
 const quick = process.argv.includes('--quick');
 const rows: Row[] = [];
@@ -102,6 +103,21 @@ rows.push({
   figure: milliseconds(resolutionMs),
   budget: '200 ms',
   ratio: times(resolutionMs, signatureMs, 'one signature'),
+});
+
+const stored = await measureStoredResolution();
+const count = (value: number): string => value.toLocaleString('en');
+rows.push({
+  what: `stored states resolved, ${count(LARGE)} events, ${CONFLICTS} conflicts`,
+  figure: milliseconds(stored.largeMs),
+  budget: '',
+  ratio: times(stored.largeMs, stored.smallMs, `the same with ${count(SMALL)} events`),
+});
+rows.push({
+  what: `event loop held while ${count(MANY_CONFLICTS)} conflicts are resolved`,
+  figure: milliseconds(stored.stallMs),
+  budget: '20 ms',
+  ratio: times(stored.stallMs, stored.slicedMs, 'all it takes'),
 });
 
 if (!quick) {

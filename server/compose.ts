@@ -4,48 +4,43 @@
  */
 import type { Config } from './config/types.ts';
 import { createFederation, type Federation, type FederationNeeds } from './federation/federation.ts';
-import { federationMigrations } from './federation/schema.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
 import { localpartOf } from './matrix/identifiers.ts';
 import { isRoomId, type UserId } from './matrix/identifiers.ts';
 import type { SigningKey } from './matrix/signing.ts';
-import type { Module } from './module.ts';
-import { accountData, migrations as accountDataMigrations } from './modules/account-data/index.ts';
-import { accounts, type AccountsModule, migrations as accountsMigrations } from './modules/accounts/index.ts';
+import { collect, type Module } from './module.ts';
+import { accountData } from './modules/account-data/index.ts';
+import { accounts, type AccountsModule } from './modules/accounts/index.ts';
 import { capabilities } from './modules/capabilities/index.ts';
-import {
-  type ContentRepository,
-  contentRepository,
-  migrations as mediaMigrations,
-} from './modules/content-repository/index.ts';
-import { deviceManagement, migrations as deviceMigrations } from './modules/device-management/index.ts';
-import { endToEndEncryption, migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
+import { type ContentRepository, contentRepository } from './modules/content-repository/index.ts';
+import { deviceManagement } from './modules/device-management/index.ts';
+import { endToEndEncryption } from './modules/end-to-end-encryption/index.ts';
 import { eventContext } from './modules/event-context/index.ts';
 import { eventRetrieval } from './modules/event-retrieval/index.ts';
-import { guestAccess, migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
+import { guestAccess } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
-import { migrations as openidMigrations, openid } from './modules/openid/index.ts';
-import { migrations as presenceMigrations, presence } from './modules/presence/index.ts';
-import { migrations as profileMigrations, profiles } from './modules/profiles/index.ts';
-import { migrations as pushMigrations, push } from './modules/push/index.ts';
-import { readMarkers, migrations as readMarkerMigrations } from './modules/read-markers/index.ts';
-import { receipts, migrations as receiptMigrations } from './modules/receipts/index.ts';
-import { relations, migrations as relationMigrations } from './modules/relations/index.ts';
-import { reportContent, migrations as reportMigrations } from './modules/report-content/index.ts';
+import { openid } from './modules/openid/index.ts';
+import { presence } from './modules/presence/index.ts';
+import { profiles } from './modules/profiles/index.ts';
+import { push } from './modules/push/index.ts';
+import { readMarkers } from './modules/read-markers/index.ts';
+import { receipts } from './modules/receipts/index.ts';
+import { relations } from './modules/relations/index.ts';
+import { reportContent } from './modules/report-content/index.ts';
 import { roomCreation } from './modules/room-creation/index.ts';
-import { migrations as directoryMigrations, roomDirectory } from './modules/room-directory/index.ts';
-import { migrations as eventMigrations, roomEvents } from './modules/room-events/index.ts';
-import { migrations as membershipMigrations, roomMembership } from './modules/room-membership/index.ts';
+import { roomDirectory } from './modules/room-directory/index.ts';
+import { roomEvents } from './modules/room-events/index.ts';
+import { roomMembership } from './modules/room-membership/index.ts';
 import { roomPreviews } from './modules/room-previews/index.ts';
 import { roomUpgrades } from './modules/room-upgrades/index.ts';
-import { sendToDevice, migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
-import { spaces, migrations as spaceMigrations } from './modules/spaces/index.ts';
-import { migrations as tagMigrations, tags } from './modules/tags/index.ts';
-import { threading, migrations as threadMigrations } from './modules/threading/index.ts';
+import { sendToDevice } from './modules/send-to-device/index.ts';
+import { spaces } from './modules/spaces/index.ts';
+import { tags } from './modules/tags/index.ts';
+import { threading } from './modules/threading/index.ts';
 import { typingNotifications } from './modules/typing-notifications/index.ts';
-import { userDirectory, migrations as userDirectoryMigrations } from './modules/user-directory/index.ts';
-import { createRooms, migrations as roomMigrations, type Rooms } from './rooms/rooms.ts';
+import { userDirectory } from './modules/user-directory/index.ts';
+import { createRooms, type Rooms } from './rooms/rooms.ts';
 import type { Projection } from './rooms/types.ts';
 import {
   accountLimits,
@@ -61,42 +56,14 @@ import {
   presenceSettings,
   profileSettings,
 } from './settings.ts';
-import type { Database, Follower, MigrationSet } from './storage/types.ts';
+import type { Database, Follower } from './storage/types.ts';
 import { createSync, type Sync } from './sync/sync.ts';
-import { syncMigrations } from './sync/token.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
 import type { Clock } from './util/clock.ts';
 import type { Logger } from './util/log.ts';
 import type { Random } from './util/random.ts';
 
-/** Every table of the server, in the order the tables are made. */
-export const allMigrations: readonly MigrationSet[] = [
-  federationMigrations,
-  roomMigrations,
-  syncMigrations,
-  accountsMigrations,
-  deviceMigrations,
-  openidMigrations,
-  accountDataMigrations,
-  tagMigrations,
-  reportMigrations,
-  toDeviceMigrations,
-  encryptionMigrations,
-  relationMigrations,
-  eventMigrations,
-  threadMigrations,
-  receiptMigrations,
-  readMarkerMigrations,
-  pushMigrations,
-  membershipMigrations,
-  guestAccessMigrations,
-  directoryMigrations,
-  profileMigrations,
-  userDirectoryMigrations,
-  presenceMigrations,
-  mediaMigrations,
-  spaceMigrations,
-];
+export { allMigrations } from './schema.ts';
 
 export interface ComposeNeeds {
   readonly config: Config;
@@ -631,20 +598,4 @@ export function compose(needs: ComposeNeeds): Composition {
     rooms,
     sync,
   };
-}
-
-/** What modules claim by name: two that claim the same would take turns at random, so that stops the start. */
-function collect<Handler>(
-  what: string,
-  modules: readonly Module[],
-  claimedBy: (module: Module) => Readonly<Record<string, Handler>> | undefined,
-): ReadonlyMap<string, Handler> {
-  const handlers = new Map<string, Handler>();
-  for (const module of modules) {
-    for (const [type, handler] of Object.entries(claimedBy(module) ?? {})) {
-      if (handlers.has(type)) throw new Error(`two modules take the ${what} ${type}`);
-      handlers.set(type, handler);
-    }
-  }
-  return handlers;
 }

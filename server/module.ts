@@ -30,3 +30,19 @@ export interface Module {
  * before any module can be made: each module's `index.ts` exports one as `migrations`.
  */
 export type ModuleMigrations = { readonly owner: string; readonly migrations: readonly Migration[] };
+
+/** What modules claim by name: two that claim the same would take turns at random, so that stops the start. */
+export function collect<Handler>(
+  what: string,
+  modules: readonly Module[],
+  claimedBy: (module: Module) => Readonly<Record<string, Handler>> | undefined,
+): ReadonlyMap<string, Handler> {
+  const handlers = new Map<string, Handler>();
+  for (const module of modules) {
+    for (const [type, handler] of Object.entries(claimedBy(module) ?? {})) {
+      if (handlers.has(type)) throw new Error(`two modules take the ${what} ${type}`);
+      handlers.set(type, handler);
+    }
+  }
+  return handlers;
+}

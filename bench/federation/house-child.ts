@@ -12,7 +12,10 @@ import type { Order, Report } from './house-messages.ts';
 import { StallWatch } from './stall-watch.ts';
 
 const [, , configPath, peersPort] = process.argv;
-assert.ok(configPath !== undefined && peersPort !== undefined, 'the configuration and the port of the others are given');
+assert.ok(
+  configPath !== undefined && peersPort !== undefined,
+  'the configuration and the port of the others are given',
+);
 const port = Number(peersPort);
 
 type Loss = 'refuses' | 'is silent' | 'has no name';

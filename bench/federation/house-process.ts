@@ -128,10 +128,7 @@ export function makeTransaction(origin: ServerName, pdus: readonly JsonObject[])
   transactions += 1;
   const uri = `/_matrix/federation/v1/send/bench${transactions}`;
   const text = bodyText({ origin, origin_server_ts: 1_600_000_000_000, pdus, edus: [] });
-  const authorization = signRequest(
-    { method: 'PUT', uri, origin, destination: HOUSE, contentText: text },
-    SHARED_KEY,
-  );
+  const authorization = signRequest({ method: 'PUT', uri, origin, destination: HOUSE, contentText: text }, SHARED_KEY);
   return { uri, text, authorization };
 }
 

@@ -97,10 +97,13 @@ async function waitFor(reader: LeanClient, { roomId }: PlayedRoom, { eventId }: 
 }
 
 /** Shows rooms to the world and has somebody of the house join them. */
-export async function enterRooms(peers: PlayedServers, client: LeanClient, rooms: readonly PlayedRoom[]): Promise<void> {
+export async function enterRooms(
+  peers: PlayedServers,
+  client: LeanClient,
+  rooms: readonly PlayedRoom[],
+): Promise<void> {
   for (const room of rooms) {
     peers.show(room);
     await enterRoom(client, room);
   }
 }
-

@@ -42,6 +42,8 @@ export async function measureJoin(
   });
   const usableMs = performance.now() - start;
   const measured = await house.read();
+  // The house is still busy with the newcomers, and sees the conflicts of the room for the first time.
+  await measureInbound(house, client, [room], { count: conflicts, shape: 'state forks' });
   const inbound = await measureInbound(house, client, [room], { count: conflicts, shape: 'state forks' });
   client.close();
   return { answeredMs, usableMs, measured, conflicts: inbound };

@@ -27,7 +27,11 @@ export interface Outbound {
 }
 
 /** Messages in a room of a hundred servers, of which thirty are dead: in three ways, ten each. */
-export async function measureOutbound(house: HouseProcess, peers: PlayedServers, client: LeanClient): Promise<Outbound> {
+export async function measureOutbound(
+  house: HouseProcess,
+  peers: PlayedServers,
+  client: LeanClient,
+): Promise<Outbound> {
   const { room_id: ownRoom } = await client.json('POST', '/_matrix/client/v3/createRoom', { preset: 'private_chat' });
   const room = new PlayedRoom({ members: 2 * DESTINATIONS, servers: DESTINATIONS });
   peers.show(room);

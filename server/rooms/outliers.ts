@@ -239,7 +239,8 @@ class Intake {
           else this.#store(tx, head, item);
         }
       });
-      await db.committed();
+      // What is written in one turn of the event loop shares one commit.
+      if (!this.#pace.isOn || this.#ready.length === 0) await db.committed();
     }
   }
 

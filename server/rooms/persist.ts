@@ -26,9 +26,9 @@ export interface Judged {
   readonly live: boolean;
   /**
    * For the join that brings this server into a room: the state whose members of other servers have their places already,
-   * since the places of many are written beforehand.
+   * since the places of many are written beforehand; and the users of this server that it names.
    */
-  readonly placed?: StateGroupId;
+  readonly placed?: { readonly state: StateGroupId; readonly local: readonly UserId[] };
   /** Made a moment ago: it cannot be known already, and nothing can refer to it yet. */
   readonly isNew?: boolean;
 }
@@ -102,7 +102,7 @@ export class Persister {
     const isFollowed = !isNew && this.#heads.removeMissing(tx, head, event.eventId);
     const after = isAccepted && live ? this.#moveOn(tx, head, stored, judged.prevEvents, isFollowed) : head;
     this.#heads.update(tx, head, after, position);
-    const changed = head.current === after.current ? [] : this.#groups.difference(head.current, after.current);
+    const changed = this.#listChanged(head, after, judged);
     const moved = judged.placed === undefined ? changed : this.#listUnplaced(head, after, judged.placed, changed);
     this.#members.apply(tx, head, position, this.#memberChanges(after, moved));
     if (stored.timeline === 'live') tx.touch(`room:${event.roomId}`);
@@ -117,7 +117,8 @@ export class Persister {
     for (const redaction of overdue) stored = this.#redact(tx, head, redaction, stored);
 
     if (verdict !== 'rejected') {
-      this.#project(tx, stored, { stateDeltas: this.#deltas(changed), redacted, live: live && !isDummy(event) });
+      const told = isWithoutMembers(head, judged) ? [...changed, ...moved] : changed;
+      this.#project(tx, stored, { stateDeltas: this.#deltas(told), redacted, live: live && !isDummy(event) });
     }
     for (const redaction of overdue) this.#reveal(tx, redaction, original);
     return stored;
@@ -180,6 +181,15 @@ export class Persister {
     return followed;
   }
 
+  /** What an event changed in the current state; without the members where `isWithoutMembers` says so. */
+  #listChanged(head: RoomHead, after: RoomHead, judged: Judged): StateDifference[] {
+    if (head.current === after.current) return [];
+    if (!isWithoutMembers(head, judged)) return this.#groups.difference(head.current, after.current);
+    return this.#groups
+      .list(after.current, 'm.room.member')
+      .map(([type, stateKey, right]) => ({ type, stateKey, left: undefined, right }));
+  }
+
   /**
    * Whose places are not what the state says: members of other servers where it is not the one that was `placed`, and
    * local users, who may have had an invite or knock that the state knows nothing of.
@@ -187,12 +197,12 @@ export class Persister {
   #listUnplaced(
     head: RoomHead,
     after: RoomHead,
-    placed: StateGroupId,
+    { state: placed, local: named }: NonNullable<Judged['placed']>,
     changed: readonly StateDifference[],
   ): StateDifference[] {
     const isMember = ({ type, stateKey }: StateDifference): boolean => type === 'm.room.member' && isUserId(stateKey);
     const isLocal = (stateKey: string): stateKey is UserId => isUserId(stateKey) && this.#members.isLocal(stateKey);
-    const local = new Set(this.#members.listLocal(head.roomId));
+    const local = new Set([...this.#members.listLocal(head.roomId), ...named]);
     for (const { type, stateKey } of changed) if (type === 'm.room.member' && isLocal(stateKey)) local.add(stateKey);
     const unplaced = this.#groups
       .difference(placed, after.current)
@@ -272,4 +282,9 @@ function timelineOf(event: RoomEvent, isAccepted: boolean, live: boolean, isInFo
   if (isDummy(event)) return 'none';
   if (!isAccepted || !(isInForce || event.version.redactionsInAuthRules)) return 'none';
   return live ? 'live' : 'history';
+}
+
+/** All of a room is new to this server, and its members, who may be many, have their places already. */
+function isWithoutMembers(head: RoomHead, { placed }: Judged): boolean {
+  return placed !== undefined && head.current === EMPTY_STATE;
 }

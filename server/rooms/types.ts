@@ -273,6 +273,10 @@ export interface Projection {
     tx: WriteTx,
     event: PersistedEvent,
     effects: {
+      /**
+       * With the join that brings this server into a room that was new to it, all of the room's state, but for the members
+       * of other servers.
+       */
       readonly stateDeltas: readonly StateDelta[];
       /** The event that this one redacted, as it was before. */
       readonly redacted: PersistedEvent | undefined;

@@ -58,12 +58,12 @@ const RULES: readonly Rule[] = [
   { folder: MODULE_INTERFACE, own: KERNEL },
   { folder: /^server\/config\//, own: [UTIL, MATRIX] },
   {
-    folder: /^server\/compose\.ts$/,
+    folder: /^server\/(compose|schema)\.ts$/,
     own: [
       ...KERNEL,
       MODULE_INTERFACE,
       /^server\/config\//,
-      /^server\/settings\.ts$/,
+      /^server\/(settings|schema)\.ts$/,
       /^server\/appliance\//,
       /^server\/modules\/[^/]+\/index\.ts$/,
     ],

@@ -64,17 +64,20 @@ story('what was said before somebody came stays hidden where the room wants it s
   assert.deepEqual(await said(bob, roomId), ['he is here']);
 });
 
-story('a burst of messages, more than go into one transaction, arrives whole and in order', async ({ home, away, tag }) => {
-  const alice = await home.register(`alice-${tag}`);
-  const bob = await away.register(`bob-${tag}`);
-  const roomId = await alice.createRoom({ preset: 'public_chat' });
-  await joinVia(bob, roomId, home);
-  const burst = range('burst', 120);
-  for (const body of burst) await alice.send(roomId, body);
-  await hears(bob, roomId, 'burst 120');
-  const heard = (await everything(bob, roomId)).filter((event) => event.type === 'm.room.message');
-  assert.deepEqual(
-    heard.map((event) => event.content.body),
-    burst,
-  );
-});
+story(
+  'a burst of messages, more than go into one transaction, arrives whole and in order',
+  async ({ home, away, tag }) => {
+    const alice = await home.register(`alice-${tag}`);
+    const bob = await away.register(`bob-${tag}`);
+    const roomId = await alice.createRoom({ preset: 'public_chat' });
+    await joinVia(bob, roomId, home);
+    const burst = range('burst', 120);
+    for (const body of burst) await alice.send(roomId, body);
+    await hears(bob, roomId, 'burst 120');
+    const heard = (await everything(bob, roomId)).filter((event) => event.type === 'm.room.message');
+    assert.deepEqual(
+      heard.map((event) => event.content.body),
+      burst,
+    );
+  },
+);

@@ -9,10 +9,12 @@ import { type Address, expectOk, type Json, TestClient } from '../kit/test-clien
 /** How long a server may take until it answers, ms. */
 const START_MS = 60_000;
 
+/** What people call a make of server. */
+export type Kind = 'Hearth' | 'Synapse';
+
 /** What to run, and where it will answer. */
 export interface Setup {
-  /** What people call this kind of server. */
-  readonly kind: 'Hearth' | 'Synapse';
+  readonly kind: Kind;
   readonly serverName: string;
   /** Where clients speak to it. */
   readonly baseUrl: string;
@@ -25,7 +27,7 @@ export interface Setup {
 
 /** A homeserver of any make in a process of its own, which can be stopped and started again on the data it has. */
 export class Homeserver implements Address {
-  readonly kind: Setup['kind'];
+  readonly kind: Kind;
   readonly serverName: string;
   readonly baseUrl: string;
   readonly federationPort: number;

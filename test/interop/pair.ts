@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { makeAuthority } from '../kit/certificates.ts';
 import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { eventually } from '../kit/test-network.ts';
-import { Homeserver } from './homeserver.ts';
+import { Homeserver, type Kind } from './homeserver.ts';
 import { runsDir } from './places.ts';
 import { setUpHearth, setUpSynapse } from './setups.ts';
 
@@ -20,9 +20,9 @@ export interface Pair {
 
 /**
  * Starts a Hearth and a Synapse for the stories of this file, and gives a function that tells a story both ways: with
- * Hearth at home and Synapse away, and the reverse.
+ * Hearth at home and Synapse away, and the reverse. What Synapse cannot do in one of these places is told one way.
  */
-export function makePair(file: string): (sentence: string, tell: (pair: Pair) => Promise<void>) => void {
+export function makePair(file: string) {
   const servers: { hearth?: Homeserver; synapse?: Homeserver } = {};
   let stories = 0;
   before(async () => {
@@ -32,21 +32,27 @@ export function makePair(file: string): (sentence: string, tell: (pair: Pair) =>
     rmSync(dir, { recursive: true, force: true });
     const [hearth, synapse] = await Promise.all([
       setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }).then((setup) => Homeserver.start(setup)),
-      setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }).then((setup) => Homeserver.start(setup)),
+      setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }).then((setup) =>
+        Homeserver.start(setup),
+      ),
     ]);
     Object.assign(servers, { hearth, synapse });
   });
   after(async () => {
     await Promise.all([servers.hearth?.stop(), servers.synapse?.stop()]);
   });
-  return (sentence, tell) => {
-    for (const hearthFirst of [true, false]) {
-      test(`${sentence} (${hearthFirst ? 'Hearth, then Synapse' : 'Synapse, then Hearth'})`, async () => {
+  return (
+    sentence: string,
+    tell: (pair: Pair) => Promise<void>,
+    homes: readonly Kind[] = ['Hearth', 'Synapse'],
+  ): void => {
+    for (const kind of homes) {
+      test(`${sentence} (${kind === 'Hearth' ? 'Hearth, then Synapse' : 'Synapse, then Hearth'})`, async () => {
         const { hearth, synapse } = servers;
         if (hearth === undefined || synapse === undefined) throw new Error('the servers did not start');
         stories += 1;
         const tag = `s${stories}`;
-        await tell(hearthFirst ? { home: hearth, away: synapse, tag } : { home: synapse, away: hearth, tag });
+        await tell(kind === 'Hearth' ? { home: hearth, away: synapse, tag } : { home: synapse, away: hearth, tag });
       });
     }
   };

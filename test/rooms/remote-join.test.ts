@@ -634,16 +634,16 @@ test('a server that is being left alone is asked all the same when there is no o
   assert.equal(home.rooms.members.isJoined(room.roomId, alice), true);
 });
 
-test('projections see the whole state come with the join, once', async (t) => {
+test('projections see the whole state come with the join, once, but for the members of other servers', async (t) => {
   const room = new RemoteRoom('11');
   room.send(member(erin, 'join'));
-  const seen: { type: string; deltas: number }[] = [];
+  const seen: { type: string; keys: string[] }[] = [];
   const home = house(t, resident(room), {
     projections: [
       {
         name: 'spy',
         project: (_tx, event, { stateDeltas }) => {
-          seen.push({ type: event.type, deltas: stateDeltas.length });
+          seen.push({ type: event.type, keys: stateDeltas.map(({ type, stateKey }) => stateKeyOf(type, stateKey)) });
           const { members } = home.rooms;
           assert.equal(members.countMembers(room.roomId, 'join'), 3);
         },
@@ -651,6 +651,9 @@ test('projections see the whole state come with the join, once', async (t) => {
     ],
   });
   await joinAs(home, room);
-  assert.deepEqual(seen, [{ type: 'm.room.member', deltas: room.state.size }]);
+  const others = new Set([dora, erin].map((userId) => stateKeyOf('m.room.member', userId)));
+  assert.equal(seen.length, 1);
+  assert.equal(seen[0]?.type, 'm.room.member');
+  assert.deepEqual(seen[0]?.keys.sort(), [...room.state.keys()].filter((key) => !others.has(key)).sort());
   assert.equal(room.state.has(stateKeyOf('m.room.member', alice)), true);
 });

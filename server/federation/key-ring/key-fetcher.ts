@@ -7,7 +7,6 @@ import { Gate } from '../../util/gate.ts';
 import type { Logger } from '../../util/log.ts';
 import { Pace } from '../../util/pace.ts';
 import type { Random } from '../../util/random.ts';
-import { SerialQueue } from '../../util/serial-queue.ts';
 import { FederationError } from '../errors.ts';
 import type { FederationClient } from '../types.ts';
 import { FetchGate } from './fetch-gate.ts';
@@ -77,7 +76,6 @@ export class KeyFetcher {
   readonly #flights = new Map<ServerName, Flight>();
   readonly #direct = new Map<ServerName, Promise<void>>();
   readonly #directPlaces = new Gate(SERVERS_AT_ONCE);
-  readonly #starts = new SerialQueue<'start'>();
   readonly #pace: Pace;
   readonly #stopping = new AbortController();
   #boarding: Flight[] = [];
@@ -247,7 +245,7 @@ export class KeyFetcher {
 
   async #fetchDirectly(server: ServerName, forOthers: boolean): Promise<void> {
     const { client, clock, log } = this.#needs;
-    await this.#starts.run('start', () => this.#pace.step());
+    await this.#pace.step();
     try {
       const reply = await client.request({
         destination: server,

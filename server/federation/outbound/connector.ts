@@ -3,6 +3,7 @@ import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../util/clock.ts';
 import { atMost } from '../../util/lru.ts';
+import { Pace } from '../../util/pace.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { type Dial, dialFirst } from './dial.ts';
 import { describeError, OutboundError } from './outbound-error.ts';
@@ -48,6 +49,8 @@ const CONNECT_TIMEOUT_MS = 40_000;
 const MAX_ADDRESSES = 8;
 const MAX_ENDPOINTS = 8;
 const SESSIONS_KEPT = 200;
+/** How long TLS handshakes are begun at a stretch, ms: each takes about one. */
+const HANDSHAKES_SLICE_MS = 4;
 
 /** Opens connections: looks names up, checks the addresses, goes through proxies, speaks TLS. */
 export class Connector {
@@ -55,10 +58,12 @@ export class Connector {
   /** TLS sessions to resume, by what the certificate was checked for. */
   readonly #sessions = new LRUCache<string, Buffer>(atMost(SESSIONS_KEPT));
   readonly #closing = new AbortController();
+  readonly #handshakes: Pace;
   #ordinaryTls: TlsPolicy | undefined;
 
   constructor(needs: ConnectorNeeds) {
     this.#needs = needs;
+    this.#handshakes = new Pace(needs.clock, HANDSHAKES_SLICE_MS);
   }
 
   /** The proxy that a connection to this endpoint goes through. */
@@ -144,6 +149,12 @@ export class Connector {
   }
 
   async #secure(socket: Socket, { key, tlsName, aliases }: Target, signal: AbortSignal): Promise<Socket> {
+    // Many servers may be called upon at once; whoever else has work to do has turns in between.
+    await settleOrDestroy(
+      socket,
+      signal,
+      this.#handshakes.step().then(() => socket),
+    );
     const session = this.#sessions.get(key);
     const options = this.#needs.tls.optionsFor(tlsName, aliases);
     const secured = await startTls(

@@ -79,11 +79,14 @@ export class Admitter {
   }
 
   /** `isFinal`: do without what has still to be waited for. */
-  admit(event: RoomEvent, options: AdmitOptions, { isFinal = false }: { readonly isFinal?: boolean } = {}): Admission {
-    const { db, heads, gatherer, policy } = this.#parts;
+  admit(given: RoomEvent, options: AdmitOptions, { isFinal = false }: { readonly isFinal?: boolean } = {}): Admission {
+    const { db, heads, events, gatherer, policy } = this.#parts;
     const { as = 'live', newRoom } = options;
-    const known = this.findKnown(event.eventId, options);
+    const known = this.findKnown(given.eventId, options);
     if (known !== undefined) return { kind: 'known', event: known };
+    // Of an outlier, what is stored gets its place: in room versions 1 and 2 something else may go by the same ID.
+    const event = events.find(given.eventId) ?? given;
+    if (event.roomId !== given.roomId) return { kind: 'dropped', reason: 'an event of another room has its ID' };
     const gathered = gatherer.gather(event);
     const isTold = options.stateBefore !== undefined || options.toldStates !== undefined;
     const lacksState = as !== 'outlier' && !isTold && gathered.missingPrevEvents.length > 0;

@@ -36,8 +36,10 @@ export async function enter(parts: RemoteParts, server: ServerName, answer: Join
   db.write((tx) => {
     judged(parts, tx, server, head, event, told, isInside);
   });
-  if (!isInside) await placeMembers(parts, head, told);
-  return db.write((tx): PersistedEvent => finish(parts, tx, server, event, told));
+  const named = isInside ? [] : await placeMembers(parts, head, told);
+  const local = [...named, event.sender];
+  await new Pace(parts.clock, SLICE_MS).pause();
+  return db.write((tx): PersistedEvent => finish(parts, tx, server, event, { state: told, local }));
 }
 
 /**
@@ -136,18 +138,19 @@ function checkJoin(
 
 /**
  * Gives the members of other servers their places in slices. Whoever was placed by an earlier attempt that did not come to
- * its end is placed anew.
+ * its end is placed anew. Gives the users of this server that the state names.
  */
 async function placeMembers(
   { db, clock, groups, events, members }: RemoteParts,
   head: RoomHead,
   told: StateGroupId,
-): Promise<void> {
+): Promise<UserId[]> {
   const isRemote = (userId: string): userId is UserId => isUserId(userId) && !members.isLocal(userId);
   const pace = new Pace(clock, SLICE_MS);
   await pace.pause();
   const placed = new Map(members.listMembers(head.roomId).map((member) => [member.userId, member]));
   const wanted = new Set<string>();
+  const local: UserId[] = [];
   const apply = async (changes: readonly MemberChange[]): Promise<void> => {
     db.write((tx) => members.apply(tx, head, tx.nextPosition(), changes));
     await db.committed();
@@ -158,7 +161,10 @@ async function placeMembers(
     await pace.step();
     const changes: MemberChange[] = [];
     for (const [userId, nid] of entries.slice(start, start + MEMBERS_AT_ONCE)) {
-      if (!isRemote(userId)) continue;
+      if (!isRemote(userId)) {
+        if (isUserId(userId)) local.push(userId);
+        continue;
+      }
       wanted.add(userId);
       const member = placed.get(userId);
       const event = events.getByNid(nid);
@@ -173,6 +179,7 @@ async function placeMembers(
     ({ userId, membership }) => membership !== 'leave' && isRemote(userId) && !wanted.has(userId),
   );
   for (let start = 0; start < gone.length; start += MEMBERS_AT_ONCE) {
+    await pace.step();
     await apply(
       gone.slice(start, start + MEMBERS_AT_ONCE).flatMap(({ userId, eventId }) => {
         const event = events.find(eventId);
@@ -180,6 +187,7 @@ async function placeMembers(
       }),
     );
   }
+  return local;
 }
 
 function finish(
@@ -187,7 +195,7 @@ function finish(
   tx: WriteTx,
   server: ServerName,
   event: RoomEvent,
-  told: StateGroupId,
+  placed: { readonly state: StateGroupId; readonly local: readonly UserId[] },
 ): PersistedEvent {
   const { heads, events, members, persister } = parts;
   const head = heads.find(event.roomId);
@@ -195,7 +203,7 @@ function finish(
   const known = events.find(event.eventId);
   if (known !== undefined && !known.outlier) return known;
   const isInside = members.listLocalJoined(event.roomId).length > 0;
-  const { stateBefore, gathered } = judged(parts, tx, server, head, event, told, isInside);
+  const { stateBefore, gathered } = judged(parts, tx, server, head, event, placed.state, isInside);
   return persister.persist(tx, isInside ? head : withoutExtremities(parts, tx, head), {
     event,
     verdict: 'accepted',
@@ -203,7 +211,7 @@ function finish(
     prevEvents: gathered.prevEvents,
     missing: gathered.missingPrevEvents,
     live: true,
-    ...(isInside ? {} : { placed: told }),
+    ...(isInside ? {} : { placed }),
   });
 }
 

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { splitStateKey } from '../../../matrix/events/event.ts';
 import {
   type EventId,
@@ -25,6 +24,7 @@ import {
   type StreamPosition,
   type WriteTx,
 } from '../../../storage/types.ts';
+import { turns } from '../../../util/turns.ts';
 import type { DirectoryStore, Face } from '../store.ts';
 import type { Progress } from './progress.ts';
 
@@ -64,8 +64,9 @@ export interface IndexingNeeds {
 /** One small change of the directory. */
 type Step = (tx: WriteTx) => void;
 
-/** How many steps are written at once; other requests get their turn in between. */
-const STEPS_AT_ONCE = 200;
+/** How many steps are written at once, some milliseconds of work; others get their turn in between. */
+const STEPS_AT_ONCE = 100;
+
 /** Longest name or address of a picture, in UTF-16 units, that is kept of a user of another server. */
 const KEPT_LENGTH = 1_000;
 
@@ -191,13 +192,13 @@ export function directoryFollower(needs: IndexingNeeds): Follower {
       const work = steps(since, now);
       let step = work.next();
       while (step.done !== true) {
+        await turns.wait();
         if (stopping.aborted) return undefined;
         const first = step.value;
         step = db.write((tx) => takeSteps(tx, first, work));
         // A search may use what is written before it is on disk: its reply waits for that.
         if (step.done === true) progress.reach(now);
         await db.committed();
-        if (step.done !== true) await nextTurn();
       }
       progress.reach(now);
       return undefined;
