@@ -47,7 +47,7 @@ test('a part of an option that has no effect is named in exactly one warning, an
 });
 
 test('an option whose part of the server is lacking is said to have no effect, and one that is honoured is not', () => {
-  const lacking = `allow_profile_lookup_over_federation allow_public_rooms_over_federation allowed_local_3pids bcrypt_rounds
+  const lacking = `allow_public_rooms_over_federation allowed_local_3pids bcrypt_rounds
     caches disable_msisdn_registration hs_disabled hs_disabled_message limit_usage_by_mau
     rc_3pid_validation rc_delayed_event_mgmt rc_third_party_invite registrations_require_3pid`;
   const honoured = `enable_ephemeral_messages key_refresh_interval old_signing_keys presence rc_federation rc_joins

@@ -21,8 +21,17 @@ function samplesOf(room: HostileRoom): JsonObject[] {
     { type: 'm.room.power_levels', sender: dora, stateKey: '', content: { users: { [dora]: 100 }, users_default: 0 } },
     { type: 'm.room.server_acl', sender: dora, stateKey: '', content: { allow: ['*'], deny: [] } },
     { type: 'm.room.redaction', sender: dora, content: { redacts: room.find('m.room.name').eventId } },
-    { type: 'm.room.third_party_invite', sender: dora, stateKey: 'token', content: { display_name: 'x', public_key: 'x' } },
-    { type: 'm.reaction', sender: dora, content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: '$x', key: 'x' } } },
+    {
+      type: 'm.room.third_party_invite',
+      sender: dora,
+      stateKey: 'token',
+      content: { display_name: 'x', public_key: 'x' },
+    },
+    {
+      type: 'm.reaction',
+      sender: dora,
+      content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: '$x', key: 'x' } },
+    },
     member(erin, 'join'),
     member('@alice:hearth.test' as typeof dora, 'invite', dora),
   ].map((fields) => room.secret(fields).pdu);
@@ -54,7 +63,11 @@ function spoilAnswers(room: HostileRoom, mutator: Mutator): Script {
     const answer = heard.operation === 'v1/send' ? { json: { pdus: {} } } : await honest(heard);
     if (answer === undefined) return undefined;
     const { json } = answer;
-    if (mutator.next(12) === 0) return { status: mutator.pick([200, 204, 302, 404, 429, 500]), text: JSON.stringify(json ?? '').slice(mutator.next(50)) };
+    if (mutator.next(12) === 0)
+      return {
+        status: mutator.pick([200, 204, 302, 404, 429, 500]),
+        text: JSON.stringify(json ?? '').slice(mutator.next(50)),
+      };
     return { ...answer, json: mutator.mutate(JSON.parse(JSON.stringify(json ?? {}))) };
   };
 }
@@ -88,11 +101,34 @@ test(
     const room = await siege.room();
     const edus = [
       { edu_type: 'm.typing', content: { room_id: room.roomId, user_id: dora, typing: true } },
-      { edu_type: 'm.receipt', content: { [room.roomId]: { 'm.read': { [dora]: { event_ids: ['$x'], data: { ts: 1, thread_id: 'main' } } } } } },
-      { edu_type: 'm.presence', content: { push: [{ user_id: dora, presence: 'online', last_active_ago: 1, status_msg: 'x', currently_active: true }] } },
-      { edu_type: 'm.direct_to_device', content: { sender: dora, type: 't', message_id: 'm', messages: { '@alice:hearth.test': { '*': { a: 1 } } } } },
-      { edu_type: 'm.device_list_update', content: { user_id: dora, device_id: 'D', stream_id: 5, prev_id: [], keys: { user_id: dora, device_id: 'D', algorithms: ['x'], keys: { 'ed25519:D': 'x' }, signatures: {} } } },
-      { edu_type: 'm.signing_key_update', content: { user_id: dora, master_key: { user_id: dora, usage: ['master'], keys: { 'ed25519:x': 'x' } } } },
+      {
+        edu_type: 'm.receipt',
+        content: { [room.roomId]: { 'm.read': { [dora]: { event_ids: ['$x'], data: { ts: 1, thread_id: 'main' } } } } },
+      },
+      {
+        edu_type: 'm.presence',
+        content: {
+          push: [{ user_id: dora, presence: 'online', last_active_ago: 1, status_msg: 'x', currently_active: true }],
+        },
+      },
+      {
+        edu_type: 'm.direct_to_device',
+        content: { sender: dora, type: 't', message_id: 'm', messages: { '@alice:hearth.test': { '*': { a: 1 } } } },
+      },
+      {
+        edu_type: 'm.device_list_update',
+        content: {
+          user_id: dora,
+          device_id: 'D',
+          stream_id: 5,
+          prev_id: [],
+          keys: { user_id: dora, device_id: 'D', algorithms: ['x'], keys: { 'ed25519:D': 'x' }, signatures: {} },
+        },
+      },
+      {
+        edu_type: 'm.signing_key_update',
+        content: { user_id: dora, master_key: { user_id: dora, usage: ['master'], keys: { 'ed25519:x': 'x' } } },
+      },
     ];
     const whole: JsonObject = { origin: 'away.test', origin_server_ts: 1, pdus: samplesOf(room).slice(0, 5), edus };
     await siege.undisturbed(async () => {
@@ -100,7 +136,10 @@ test(
         const body = mutator.mutate(whole);
         if (!isJsonObject(body) || !isSignable(body)) continue;
         const { status } = await siege.evil.ask(siege.home, 'PUT', `/_matrix/federation/v1/send/fuzz${round}`, body);
-        assert.ok(status === 200 || status === 400 || status === 413, `${status}: ${JSON.stringify(body).slice(0, 300)}`);
+        assert.ok(
+          status === 200 || status === 400 || status === 413,
+          `${status}: ${JSON.stringify(body).slice(0, 300)}`,
+        );
       }
     });
     await siege.through(room);
@@ -126,9 +165,18 @@ test(
     ];
     await siege.undisturbed(async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const lost = room.secret({ type: 'm.room.message', sender: dora, content: { msgtype: 'm.text', body: `lost ${round}` } });
-        const event = room.secret({ type: 'm.room.message', sender: dora, content: { msgtype: 'm.text', body: 'after' } }, { prev: [lost] });
-        evil.answer('v1/get_missing_events', () => (mutator.next(2) === 0 ? undefined : { json: mutator.mutate({ events: [lost.pdu] }) as JsonObject }));
+        const lost = room.secret({
+          type: 'm.room.message',
+          sender: dora,
+          content: { msgtype: 'm.text', body: `lost ${round}` },
+        });
+        const event = room.secret(
+          { type: 'm.room.message', sender: dora, content: { msgtype: 'm.text', body: 'after' } },
+          { prev: [lost] },
+        );
+        evil.answer('v1/get_missing_events', () =>
+          mutator.next(2) === 0 ? undefined : { json: mutator.mutate({ events: [lost.pdu] }) as JsonObject },
+        );
         expectOk(await evil.transact(home, { pdus: [event.pdu] }));
         const { status } = await mutator.pick(asks)();
         assert.ok(status !== 500, `${status}`);
@@ -154,7 +202,11 @@ test(
       for (let round = 0; round < rounds; round += 1) {
         const room = new Room(mutator.pick(['1', '5', '10', '11', '12']));
         evil.script(spoilAnswers(room, mutator));
-        const { status, body } = await alice.post(`/_matrix/client/v3/join/${encodeURIComponent(room.roomId)}`, {}, { via: 'away.test' });
+        const { status, body } = await alice.post(
+          `/_matrix/client/v3/join/${encodeURIComponent(room.roomId)}`,
+          {},
+          { via: 'away.test' },
+        );
         assert.ok(status === 200 || (status >= 400 && status !== 500), `${status} ${JSON.stringify(body)}`);
         siege.home.wake();
       }

@@ -79,9 +79,10 @@ export class Mutator {
     const copy = [...list];
     const at = this.next(copy.length + 1);
     const here = copy[at];
-    if (here === undefined || this.next(4) === 0) copy.splice(at, 0, this.pick(INTERESTING));
-    else if (this.next(4) === 0) copy.splice(at, 1);
-    else if (this.next(4) === 0) copy.push(...Array.from({ length: this.next(30) }, () => here));
+    const change = this.next(64);
+    if (here === undefined || change < 16) copy.splice(at, 0, this.pick(INTERESTING));
+    else if (change < 28) copy.splice(at, 1);
+    else if (change < 37) copy.push(...Array.from({ length: this.next(30) }, () => here));
     else copy[at] = this.#change(here, depth + 1);
     return copy;
   }
@@ -118,6 +119,19 @@ export class Mutator {
   }
 
   #name(): string {
-    return this.pick(['type', 'state_key', 'sender', 'content', 'room_id', 'event_id', 'membership', 'redacts', '__proto__', 'constructor', '', 'x']);
+    return this.pick([
+      'type',
+      'state_key',
+      'sender',
+      'content',
+      'room_id',
+      'event_id',
+      'membership',
+      'redacts',
+      '__proto__',
+      'constructor',
+      '',
+      'x',
+    ]);
   }
 }

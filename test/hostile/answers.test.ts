@@ -22,14 +22,31 @@ const client = (path: string): string => `/_matrix/client/v3/${path}`;
 /** Whatever a client can make its server ask of another, with a single answer. */
 const QUESTIONS: Record<string, Question> = {
   'a profile': { operation: 'v1/query', most: 66_000, ask: (alice) => alice.get(client(`profile/${dora}`)) },
-  'a display name': { operation: 'v1/query', most: 66_000, ask: (alice) => alice.get(client(`profile/${dora}/displayname`)) },
-  'an alias': { operation: 'v1/query', most: 256_000, ask: (alice) => alice.get(client(`directory/room/${encodeURIComponent('#a:away.test')}`)) },
-  'the public rooms': { operation: 'v1/publicRooms', most: 4_000_000, ask: (alice) => alice.get(client('publicRooms'), { server: AWAY }) },
-  'somebody’s devices': { operation: 'v1/user', most: 10_485_760, ask: (alice) => alice.post(client('keys/query'), { device_keys: { [dora]: [] }, timeout: 20_000 }) },
+  'a display name': {
+    operation: 'v1/query',
+    most: 66_000,
+    ask: (alice) => alice.get(client(`profile/${dora}/displayname`)),
+  },
+  'an alias': {
+    operation: 'v1/query',
+    most: 256_000,
+    ask: (alice) => alice.get(client(`directory/room/${encodeURIComponent('#a:away.test')}`)),
+  },
+  'the public rooms': {
+    operation: 'v1/publicRooms',
+    most: 4_000_000,
+    ask: (alice) => alice.get(client('publicRooms'), { server: AWAY }),
+  },
+  'somebody’s devices': {
+    operation: 'v1/user',
+    most: 10_485_760,
+    ask: (alice) => alice.post(client('keys/query'), { device_keys: { [dora]: [] }, timeout: 20_000 }),
+  },
   'one-time keys': {
     operation: 'v1/user',
     most: 10_485_760,
-    ask: (alice) => alice.post(client('keys/claim'), { one_time_keys: { [dora]: { D: 'signed_curve25519' } }, timeout: 20_000 }),
+    ask: (alice) =>
+      alice.post(client('keys/claim'), { one_time_keys: { [dora]: { D: 'signed_curve25519' } }, timeout: 20_000 }),
   },
   'a template for a join': {
     operation: 'v1/make_join',
@@ -110,11 +127,19 @@ test(
 test(
   'a list of public rooms is taken for what it is, entry by entry',
   besieged(async ({ evil, alice }) => {
-    const good = { room_id: '!good:away.test', num_joined_members: 3, name: 'Good', world_readable: true, guest_can_join: false };
+    const good = {
+      room_id: '!good:away.test',
+      num_joined_members: 3,
+      name: 'Good',
+      world_readable: true,
+      guest_can_join: false,
+    };
     const chunk: unknown[] = [null, 7, [], {}, 'x', { room_id: 7 }, { room_id: 'no room', num_joined_members: 1 }];
-    chunk.push({ ...good, name: { a: 1 }, topic: 7, avatar_url: [], world_readable: 'yes', '__proto__x': 1 }, good);
+    chunk.push({ ...good, name: { a: 1 }, topic: 7, avatar_url: [], world_readable: 'yes', __proto__x: 1 }, good);
     for (let at = 0; at < 5_000; at += 1) chunk.push({ ...good, room_id: `!r${at}:away.test`, name: 'x'.repeat(300) });
-    evil.answer('v1/publicRooms', () => ({ json: { chunk, next_batch: { a: 1 }, prev_batch: 7, total_room_count_estimate: 'many' } }));
+    evil.answer('v1/publicRooms', () => ({
+      json: { chunk, next_batch: { a: 1 }, prev_batch: 7, total_room_count_estimate: 'many' },
+    }));
     const body = expectOk(await alice.get(client('publicRooms'), { server: AWAY }));
     assert.ok(body.chunk.length <= 1_000);
     for (const room of body.chunk) {
@@ -201,7 +226,10 @@ test(
     });
     stop.abort();
     const statuses = (await Promise.all(waiting)).map(({ status }) => status);
-    assert.ok(statuses.every((status) => status >= 400 && status !== 500), String(new Set(statuses)));
+    assert.ok(
+      statuses.every((status) => status >= 400 && status !== 500),
+      [...new Set(statuses)].join(' '),
+    );
     assert.ok(evil.connections <= 350);
   }),
 );
@@ -211,14 +239,27 @@ test(
   besieged(
     async ({ evil, alice }) => {
       // The deny list counts for what a name leads to and for addresses as they stand, whoever names them.
-      for (const location of ['https://10.0.0.7/secret', 'https://127.0.0.1:1/', 'http://169.254.169.254/latest/meta-data', 'https://[::1]/', '//10.0.0.7/']) {
+      for (const location of [
+        'https://10.0.0.7/secret',
+        'https://127.0.0.1:1/',
+        'http://169.254.169.254/latest/meta-data',
+        'https://[::1]/',
+        '//10.0.0.7/',
+      ]) {
         for (const status of [301, 302, 303, 307, 308]) {
           evil.answer('v1/query', () => ({ status, headers: { location }, text: '{}' }));
           const answer = await alice.get(client(`profile/@r${status}${location.length}:away.test`));
           assert.ok(answer.status >= 400, `${status} to ${location}`);
         }
       }
-      for (const name of ['10.0.0.7', '10.0.0.7:8448', '169.254.169.254', '[::1]:8448', '192.168.1.1:443', 'localhost']) {
+      for (const name of [
+        '10.0.0.7',
+        '10.0.0.7:8448',
+        '169.254.169.254',
+        '[::1]:8448',
+        '192.168.1.1:443',
+        'localhost',
+      ]) {
         const answer = await alice.get(client(`profile/${encodeURIComponent(`@somebody:${name}`)}`));
         assert.ok(answer.status >= 400, name);
       }
@@ -244,14 +285,21 @@ test(
       { status: 204, text: '' },
       { status: 500, text: '<html>' },
       { status: 418, json: { errcode: 7, error: {} } },
-      { status: 429, headers: { 'retry-after': '99999999999' }, json: { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: -5 } },
+      {
+        status: 429,
+        headers: { 'retry-after': '99999999999' },
+        json: { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: -5 },
+      },
       { headers: { 'content-encoding': 'gzip' }, text: 'not gzip' },
       { headers: { 'x-long': 'x'.repeat(15_000) }, json: {} },
     ];
     for (const [at, answer] of answers.entries()) {
       evil.script(({ operation }) => (operation.startsWith('key/') ? undefined : answer));
       const event = room.forge({ prev_events: [nothing(at)], content: { msgtype: 'm.text', body: 'lost' } });
-      const edu = { edu_type: 'm.device_list_update', content: { user_id: dora, device_id: 'D', stream_id: at * 100 + 50, prev_id: [at * 100 + 49] } };
+      const edu = {
+        edu_type: 'm.device_list_update',
+        content: { user_id: dora, device_id: 'D', stream_id: at * 100 + 50, prev_id: [at * 100 + 49] },
+      };
       expectOk(await evil.transact(siege.home, { pdus: [event], edus: [edu] }));
       await alice.send(room.roomId, `message ${at}`);
       await siege.untilSilent();

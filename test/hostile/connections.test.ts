@@ -25,7 +25,14 @@ test(
     for (let batch = 0; batch < 15; batch += 1) {
       sockets.push(...(await Promise.all(Array.from({ length: 20 }, () => evil.connect(home)))));
     }
-    const beginnings = ['', 'P', 'PUT /_matrix/federation/v1/send/x HTTP/1.1\r\nHost: he', HEAD, `${HEAD}Content-Length: 1000\r\n\r\n{"pdus":`, `${HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\n{"p`];
+    const beginnings = [
+      '',
+      'P',
+      'PUT /_matrix/federation/v1/send/x HTTP/1.1\r\nHost: he',
+      HEAD,
+      `${HEAD}Content-Length: 1000\r\n\r\n{"pdus":`,
+      `${HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\n{"p`,
+    ];
     for (const [at, socket] of sockets.entries()) socket.write(beginnings[at % beginnings.length] ?? '');
     await siege.undisturbed(async () => {
       for (let times = 0; times < 20; times += 1) {
@@ -71,8 +78,10 @@ test(
       'a chunk that is none': `${HEAD}Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n`,
       'headers without end': `${HEAD}${Array.from({ length: 3_000 }, (_, at) => `X-Header-${at}: ${'x'.repeat(20)}\r\n`).join('')}\r\n`,
       'a path that is too long': `GET /_matrix/federation/v1/event/${'x'.repeat(40_000)} HTTP/1.1\r\nHost: hearth.test\r\n\r\n`,
-      'a path that is broken': 'GET /_matrix/federation/v1/event/%E0%A4%A HTTP/1.1\r\nHost: hearth.test\r\nConnection: close\r\n\r\n',
-      'a path that climbs': 'GET /_matrix/federation/../../etc/passwd HTTP/1.1\r\nHost: hearth.test\r\nConnection: close\r\n\r\n',
+      'a path that is broken':
+        'GET /_matrix/federation/v1/event/%E0%A4%A HTTP/1.1\r\nHost: hearth.test\r\nConnection: close\r\n\r\n',
+      'a path that climbs':
+        'GET /_matrix/federation/../../etc/passwd HTTP/1.1\r\nHost: hearth.test\r\nConnection: close\r\n\r\n',
       'a method nobody knows': 'FROB /_matrix/federation/v1/version HTTP/1.1\r\nHost: hearth.test\r\n\r\n',
       'no HTTP': '\u0000\u0001\u0002\u0003\r\n\r\n',
       'another protocol': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',

@@ -71,7 +71,11 @@ test('wherever a server’s own file says it is, it is not looked for within our
     played.set(name, server);
     server.script(({ path }) => (path === '/.well-known/matrix/server' ? answer() : undefined));
     const before = dialled.length;
-    const { status } = await alice.post(`/_matrix/client/v3/join/${encodeURIComponent(`!room:${name}`)}`, {}, { via: name });
+    const { status } = await alice.post(
+      `/_matrix/client/v3/join/${encodeURIComponent(`!room:${name}`)}`,
+      {},
+      { via: name },
+    );
     assert.ok(status >= 400 && status !== 500, `${what}: ${status}`);
     assert.ok(server.heard.length > 0, `${what}: the file was looked at`);
     assert.ok(server.heard.length <= 12, `${what}: ${server.heard.length} requests`);

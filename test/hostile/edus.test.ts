@@ -13,13 +13,28 @@ const MARK = 'planted-by-another-server';
 
 /** Every type of EDU, as said of a user; with the mark where it would be seen. */
 function edusOf(userId: string, room: HostileRoom, target: string): Record<string, JsonObject> {
-  const device = { user_id: userId, device_id: 'PLANTED', algorithms: [], keys: { 'ed25519:PLANTED': MARK }, signatures: {} };
+  const device = {
+    user_id: userId,
+    device_id: 'PLANTED',
+    algorithms: [],
+    keys: { 'ed25519:PLANTED': MARK },
+    signatures: {},
+  };
   const key = { user_id: userId, usage: ['master'], keys: { [`ed25519:${MARK}`]: MARK } };
   return {
     'm.typing': { room_id: room.roomId, user_id: userId, typing: true },
-    'm.receipt': { [room.roomId]: { 'm.read': { [userId]: { event_ids: [room.find('m.room.name').eventId], data: { ts: 1 } } } } },
-    'm.presence': { push: [{ user_id: userId, presence: 'online', status_msg: MARK, last_active_ago: 1, currently_active: true }] },
-    'm.direct_to_device': { sender: userId, type: 'test.planted', message_id: MARK, messages: { [target]: { '*': { mark: MARK } } } },
+    'm.receipt': {
+      [room.roomId]: { 'm.read': { [userId]: { event_ids: [room.find('m.room.name').eventId], data: { ts: 1 } } } },
+    },
+    'm.presence': {
+      push: [{ user_id: userId, presence: 'online', status_msg: MARK, last_active_ago: 1, currently_active: true }],
+    },
+    'm.direct_to_device': {
+      sender: userId,
+      type: 'test.planted',
+      message_id: MARK,
+      messages: { [target]: { '*': { mark: MARK } } },
+    },
     'm.device_list_update': { user_id: userId, device_id: 'PLANTED', stream_id: 1, keys: device },
     'm.signing_key_update': { user_id: userId, master_key: key },
     'org.matrix.signing_key_update': { user_id: userId, master_key: key },
@@ -46,7 +61,10 @@ for (const [whose, userId] of [
       room.send({ type: 'm.room.member', sender: fred, stateKey: fred, content: { membership: 'join' } });
       await siege.through(room, 'Fred is here');
       const { next_batch: since } = await alice.sync();
-      const edus = Object.entries(edusOf(userId, room, alice.userId)).map(([type, content]) => ({ edu_type: type, content }));
+      const edus = Object.entries(edusOf(userId, room, alice.userId)).map(([type, content]) => ({
+        edu_type: type,
+        content,
+      }));
       await sendEdus(siege, edus);
       await siege.through(room);
       const told = await alice.sync({ since });
@@ -69,12 +87,20 @@ test(
     const room = await siege.room();
     const { next_batch: since } = await alice.sync();
     const stranger = '@stranger:away.test';
-    const { 'm.direct_to_device': _toDevice, 'm.typing': _typing, 'm.receipt': _receipt, ...edus } = edusOf(stranger, room, alice.userId);
+    const {
+      'm.direct_to_device': _toDevice,
+      'm.typing': _typing,
+      'm.receipt': _receipt,
+      ...edus
+    } = edusOf(stranger, room, alice.userId);
     await sendEdus(siege, [
       ...Object.entries(edus).map(([edu_type, content]) => ({ edu_type, content })),
       { edu_type: 'm.typing', content: { room_id: siege.quiet, user_id: dora, typing: true } },
       { edu_type: 'm.typing', content: { room_id: '!unknown:away.test', user_id: dora, typing: true } },
-      { edu_type: 'm.receipt', content: { [siege.quiet]: { 'm.read': { [dora]: { event_ids: ['$x'], data: { ts: 1 } } } } } },
+      {
+        edu_type: 'm.receipt',
+        content: { [siege.quiet]: { 'm.read': { [dora]: { event_ids: ['$x'], data: { ts: 1 } } } } },
+      },
       { edu_type: 'm.typing', content: { room_id: room.roomId, user_id: stranger, typing: true } },
     ]);
     await siege.through(room);
@@ -85,7 +111,20 @@ test(
   }),
 );
 
-const JUNK: readonly unknown[] = [null, 7, 'text', [], {}, true, { a: {} }, [[]], -1, 1e300, '\u0000', 'x'.repeat(100_000)];
+const JUNK: readonly unknown[] = [
+  null,
+  7,
+  'text',
+  [],
+  {},
+  true,
+  { a: {} },
+  [[]],
+  -1,
+  1e300,
+  '\u0000',
+  'x'.repeat(100_000),
+];
 
 test(
   'EDUs whose content is junk, in every place where something is read, are dropped one by one',
@@ -97,11 +136,11 @@ test(
       for (const junk of JUNK.slice(0, -1)) edus.push({ edu_type: type, content: junk });
       for (const key of Object.keys(content)) {
         for (const junk of JUNK) edus.push({ edu_type: type, content: { ...content, [key]: junk } });
-        const inner = content[key];
+        const inner: unknown = content[key];
         if (typeof inner !== 'object' || inner === null) continue;
         for (const name of Object.keys(inner)) {
           for (const junk of JUNK.slice(0, -1)) {
-            const spoilt = Array.isArray(inner) ? [junk] : { ...inner, [name]: junk };
+            const spoilt = Array.isArray(inner) ? [junk] : Object.fromEntries([...Object.entries(inner), [name, junk]]);
             edus.push({ edu_type: type, content: { ...content, [key]: spoilt } });
           }
         }
@@ -109,8 +148,17 @@ test(
     }
     for (const junk of JUNK) edus.push({ edu_type: junk, content: {} }, { edu_type: 'm.unheard.of', content: junk });
     for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
-      edus.push({ edu_type: name, content: {} }, { edu_type: 'm.receipt', content: JSON.parse(`{"${name}":{"${name}":{}}}`) });
-      edus.push({ edu_type: 'm.direct_to_device', content: { ...edusOf(dora, room, alice.userId)['m.direct_to_device'], messages: JSON.parse(`{"${name}":{"${name}":{"a":1}}}`) } });
+      edus.push(
+        { edu_type: name, content: {} },
+        { edu_type: 'm.receipt', content: JSON.parse(`{"${name}":{"${name}":{}}}`) },
+      );
+      edus.push({
+        edu_type: 'm.direct_to_device',
+        content: {
+          ...edusOf(dora, room, alice.userId)['m.direct_to_device'],
+          messages: JSON.parse(`{"${name}":{"${name}":{"a":1}}}`),
+        },
+      });
     }
     await siege.undisturbed(() => sendEdus(siege, edus));
     await siege.through(room);
@@ -129,7 +177,11 @@ test(
     const { alice, home } = siege;
     const room = await siege.room();
     const rss = process.memoryUsage.rss();
-    const messages = (content: JsonObject): JsonObject => ({ [alice.userId]: { '*': content }, '@nobody:hearth.test': { '*': content }, [dora]: { '*': content } });
+    const messages = (content: JsonObject): JsonObject => ({
+      [alice.userId]: { '*': content },
+      '@nobody:hearth.test': { '*': content },
+      [dora]: { '*': content },
+    });
     let sent = 0;
     const flood = (content: JsonObject): { edu_type: string; content: JsonObject } => ({
       edu_type: 'm.direct_to_device',
@@ -138,15 +190,44 @@ test(
     await siege.undisturbed(async () => {
       // Content larger than any event, to no device but many names, and very many small ones.
       await sendEdus(siege, [flood({ large: 'x'.repeat(100_000) })]);
-      await sendEdus(siege, [{ edu_type: 'm.direct_to_device', content: { sender: dora, type: 'test.flood', message_id: 'wide', messages: Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`@u${at}:hearth.test`, { '*': {} }])) } }]);
-      await sendEdus(siege, [{ edu_type: 'm.direct_to_device', content: { sender: dora, type: 'test.flood', message_id: 'deep', messages: { [alice.userId]: Object.fromEntries(Array.from({ length: 50_000 }, (_, at) => [`DEVICE${at}`, {}])) } } }]);
+      await sendEdus(siege, [
+        {
+          edu_type: 'm.direct_to_device',
+          content: {
+            sender: dora,
+            type: 'test.flood',
+            message_id: 'wide',
+            messages: Object.fromEntries(
+              Array.from({ length: 20_000 }, (_, at) => [`@u${at}:hearth.test`, { '*': {} }]),
+            ),
+          },
+        },
+      ]);
+      await sendEdus(siege, [
+        {
+          edu_type: 'm.direct_to_device',
+          content: {
+            sender: dora,
+            type: 'test.flood',
+            message_id: 'deep',
+            messages: {
+              [alice.userId]: Object.fromEntries(Array.from({ length: 50_000 }, (_, at) => [`DEVICE${at}`, {}])),
+            },
+          },
+        },
+      ]);
       for (let times = 0; times < 100; times += 1) {
-        await sendEdus(siege, Array.from({ length: 100 }, () => flood({ small: 'x'.repeat(500) })));
+        await sendEdus(
+          siege,
+          Array.from({ length: 100 }, () => flood({ small: 'x'.repeat(500) })),
+        );
       }
     });
     assert.ok(process.memoryUsage.rss() - rss < 300_000_000);
     const bob = await home.register('bob');
-    await bob.put(`/_matrix/client/v3/sendToDevice/test.own/t1`, { messages: { [alice.userId]: { '*': { from: 'bob' } } } });
+    await bob.put(`/_matrix/client/v3/sendToDevice/test.own/t1`, {
+      messages: { [alice.userId]: { '*': { from: 'bob' } } },
+    });
     let since: string | undefined;
     let got = 0;
     let own = 0;
@@ -170,22 +251,46 @@ test(
     const { alice } = siege;
     const room = await siege.room();
     const rss = process.memoryUsage.rss();
-    const strangers = Array.from({ length: 10_000 }, (_, at) => ({ user_id: `@p${at}:away.test`, presence: 'online', last_active_ago: at }));
+    const strangers = Array.from({ length: 10_000 }, (_, at) => ({
+      user_id: `@p${at}:away.test`,
+      presence: 'online',
+      last_active_ago: at,
+    }));
     await siege.undisturbed(async () => {
       await sendEdus(
         siege,
         Array.from({ length: 300 }, (_, at) => ({
           edu_type: 'm.presence',
-          content: { push: at % 3 === 0 ? strangers.slice(0, 1_000) : [{ user_id: dora, presence: at % 2 === 0 ? 'online' : 'unavailable', status_msg: `${at}`, last_active_ago: 1 }] },
+          content: {
+            push:
+              at % 3 === 0
+                ? strangers.slice(0, 1_000)
+                : [
+                    {
+                      user_id: dora,
+                      presence: at % 2 === 0 ? 'online' : 'unavailable',
+                      status_msg: `${at}`,
+                      last_active_ago: 1,
+                    },
+                  ],
+          },
         })),
       );
       await sendEdus(siege, [{ edu_type: 'm.presence', content: { push: strangers } }]);
-      await sendEdus(siege, [{ edu_type: 'm.presence', content: { push: [{ user_id: dora, presence: 'online', status_msg: 'x'.repeat(1_000_000) }] } }]);
+      await sendEdus(siege, [
+        {
+          edu_type: 'm.presence',
+          content: { push: [{ user_id: dora, presence: 'online', status_msg: 'x'.repeat(1_000_000) }] },
+        },
+      ]);
     });
     assert.ok(process.memoryUsage.rss() - rss < 250_000_000);
     const told = await alice.sync();
     const users: Json[] = told.presence?.events ?? [];
-    assert.ok(users.every(({ sender }) => sender === dora || sender === alice.userId), 'only of those who share a room');
+    assert.ok(
+      users.every(({ sender }) => sender === dora || sender === alice.userId),
+      'only of those who share a room',
+    );
     assert.ok(JSON.stringify(told).length < 100_000);
     await siege.through(room);
   }),
@@ -199,10 +304,24 @@ test(
     const device = (id: string): JsonObject => ({
       device_id: id,
       device_display_name: 'x'.repeat(10_000).slice(0, 200),
-      keys: { user_id: dora, device_id: id, algorithms: ['m.megolm.v1.aes-sha2'], keys: { [`ed25519:${id}`]: 'key' }, signatures: {} },
+      keys: {
+        user_id: dora,
+        device_id: id,
+        algorithms: ['m.megolm.v1.aes-sha2'],
+        keys: { [`ed25519:${id}`]: 'key' },
+        signatures: {},
+      },
     });
-    const list = JSON.stringify({ user_id: dora, stream_id: 7, devices: Array.from({ length: 100_000 }, (_, at) => device(`D${at}`)) });
-    const short = JSON.stringify({ user_id: dora, stream_id: 7, devices: Array.from({ length: 20_000 }, (_, at) => device(`D${at}`)) });
+    const list = JSON.stringify({
+      user_id: dora,
+      stream_id: 7,
+      devices: Array.from({ length: 100_000 }, (_, at) => device(`D${at}`)),
+    });
+    const short = JSON.stringify({
+      user_id: dora,
+      stream_id: 7,
+      devices: Array.from({ length: 20_000 }, (_, at) => device(`D${at}`)),
+    });
     assert.ok(list.length > 10_485_760 && short.length < 10_000_000);
     let text = list;
     evil.answer('v1/user', () => ({ text }));
@@ -210,7 +329,9 @@ test(
     const tooLarge = await siege.undisturbed(async () => expectOk(await query()));
     assert.equal(Object.keys(tooLarge.device_keys[dora] ?? {}).length, 0);
     text = short;
-    await sendEdus(siege, [{ edu_type: 'm.device_list_update', content: { user_id: dora, device_id: 'D1', stream_id: 7, prev_id: [6] } }]);
+    await sendEdus(siege, [
+      { edu_type: 'm.device_list_update', content: { user_id: dora, device_id: 'D1', stream_id: 7, prev_id: [6] } },
+    ]);
     const cut = await siege.undisturbed(async () => expectOk(await query()));
     const count = Object.keys(cut.device_keys[dora] ?? {}).length;
     assert.ok(count <= 1_000, `${count} devices`);

@@ -19,7 +19,12 @@ test(
     // In room version 1 events are called what one likes: each of these follows one that is made when it is asked for.
     const room = await siege.room('1');
     const link = (at: number): JsonObject =>
-      room.forge({ event_id: `$link${at}:away.test`, prev_events: [[`$link${at - 1}:away.test`, { sha256: 'AAAA' }]], content: text('link'), depth: 1_000_000 + at });
+      room.forge({
+        event_id: `$link${at}:away.test`,
+        prev_events: [[`$link${at - 1}:away.test`, { sha256: 'AAAA' }]],
+        content: text('link'),
+        depth: 1_000_000 + at,
+      });
     evil.answer('v1/get_missing_events', ({ body }) => {
       const from = Math.min(...body.latest_events.map((id: string) => Number(/-?\d+/.exec(id)?.[0] ?? 0)));
       return { json: { events: Array.from({ length: body.limit }, (_, at) => link(from - 1 - at)) } };
@@ -45,17 +50,34 @@ test(
     const room = await siege.room();
     const other = new HostileRoom('11');
     const gap = room.secret({ type: 'm.room.message', sender: dora, content: text('missing') });
-    const event = room.secret({ type: 'm.room.message', sender: dora, content: text('after the gap') }, { prev: [gap] });
+    const event = room.secret(
+      { type: 'm.room.message', sender: dora, content: text('after the gap') },
+      { prev: [gap] },
+    );
     const unsigned = { ...gap.pdu, signatures: {} };
     evil.answer('v1/get_missing_events', () => ({
-      json: { events: [other.speak('wrong room').pdu, unsigned, event.pdu, null, 7, [], 'text', {}, room.forge({ content: text('unasked') })] },
+      json: {
+        events: [
+          other.speak('wrong room').pdu,
+          unsigned,
+          event.pdu,
+          null,
+          7,
+          [],
+          'text',
+          {},
+          room.forge({ content: text('unasked') }),
+        ],
+      },
     }));
     await siege.push(event.pdu);
     await siege.untilSilent();
     assert.deepEqual(await siege.said(room.roomId), []);
     // The truth still finds its place.
     evil.answer('v1/get_missing_events', () => ({ json: { events: [gap.pdu] } }));
-    await siege.push(room.secret({ type: 'm.room.message', sender: dora, content: text('again') }, { prev: [gap] }).pdu);
+    await siege.push(
+      room.secret({ type: 'm.room.message', sender: dora, content: text('again') }, { prev: [gap] }).pdu,
+    );
     await siege.untilSaid(room, 'again');
     const said = await siege.said(room.roomId);
     assert.ok(said.includes('missing') && !said.includes('unasked') && !said.includes('wrong room'));
@@ -96,12 +118,24 @@ test(
     const { evil } = siege;
     const room = await siege.room('1');
     const pair = (id: string): JsonValue => [id, { sha256: 'AAAA' }];
-    const shared = { type: 'm.room.power_levels', state_key: '', content: { users: { [dora]: 100, '@erin:away.test': 100 } } };
+    const shared = {
+      type: 'm.room.power_levels',
+      state_key: '',
+      content: { users: { [dora]: 100, '@erin:away.test': 100 } },
+    };
     const other = new HostileRoom('1');
     const elsewhere = other.find('m.room.power_levels');
     const forged: Record<string, JsonObject> = {
-      '$circle1:away.test': room.forge({ event_id: '$circle1:away.test', auth_events: [pair('$circle2:away.test')], ...shared }),
-      '$circle2:away.test': room.forge({ event_id: '$circle2:away.test', auth_events: [pair('$circle1:away.test')], ...shared }),
+      '$circle1:away.test': room.forge({
+        event_id: '$circle1:away.test',
+        auth_events: [pair('$circle2:away.test')],
+        ...shared,
+      }),
+      '$circle2:away.test': room.forge({
+        event_id: '$circle2:away.test',
+        auth_events: [pair('$circle1:away.test')],
+        ...shared,
+      }),
       '$self:away.test': room.forge({ event_id: '$self:away.test', auth_events: [pair('$self:away.test')], ...shared }),
       '$unsigned:away.test': { ...room.forge({ event_id: '$unsigned:away.test', ...shared }), signatures: {} },
       [elsewhere.eventId]: elsewhere.pdu,
@@ -110,9 +144,16 @@ test(
       forged[id] === undefined ? undefined : { json: { origin: 'away.test', origin_server_ts: 1, pdus: [forged[id]] } },
     );
     evil.answer('v1/event_auth', () => ({ json: { auth_chain: Object.values(forged) } }));
-    const base = ['m.room.create', 'm.room.member'].map((type) => room.refer(room.find(type, type === 'm.room.create' ? '' : dora)));
+    const base = ['m.room.create', 'm.room.member'].map((type) =>
+      room.refer(room.find(type, type === 'm.room.create' ? '' : dora)),
+    );
     const events = [...Object.keys(forged), '$none:away.test'].map((id) =>
-      room.forge({ event_id: `$by${id.slice(1)}`, sender: dora, auth_events: [...base, pair(id)], content: text(`by ${id}`) }),
+      room.forge({
+        event_id: `$by${id.slice(1)}`,
+        sender: dora,
+        auth_events: [...base, pair(id)],
+        content: text(`by ${id}`),
+      }),
     );
     await siege.undisturbed(async () => {
       await siege.push(...events);
@@ -136,7 +177,11 @@ test(
         type: 'm.room.member',
         state_key: dora,
         content: { membership: 'join' },
-        auth_events: [base, [`$auth${at + 1}:away.test`, { sha256: 'AAAA' }], [`$auth${at + 1_000_000}:away.test`, { sha256: 'AAAA' }]],
+        auth_events: [
+          base,
+          [`$auth${at + 1}:away.test`, { sha256: 'AAAA' }],
+          [`$auth${at + 1_000_000}:away.test`, { sha256: 'AAAA' }],
+        ],
       });
     let served = 0;
     evil.answer('v1/event', ({ params: [id = ''] }) => {
@@ -145,7 +190,13 @@ test(
     });
     evil.answer('v1/event_auth', () => ({ pieces: endlessList('auth_chain', (at) => link(at)) }));
     await siege.undisturbed(async () => {
-      await siege.push(room.forge({ event_id: '$end:away.test', auth_events: [base, ['$auth0:away.test', { sha256: 'AAAA' }]], content: text('never') }));
+      await siege.push(
+        room.forge({
+          event_id: '$end:away.test',
+          auth_events: [base, ['$auth0:away.test', { sha256: 'AAAA' }]],
+          content: text('never'),
+        }),
+      );
       await siege.untilSilent();
     });
     assert.ok(served < 400, `${served} events were fetched one by one`);
@@ -155,20 +206,35 @@ test(
 );
 
 /** An event after a gap that cannot be closed: the state before it has to be asked for. */
-function beyondTheGap(siege: Siege, room: HostileRoom, body: string): { readonly lost: RoomEvent; readonly event: RoomEvent } {
+function beyondTheGap(
+  siege: Siege,
+  room: HostileRoom,
+  body: string,
+): { readonly lost: RoomEvent; readonly event: RoomEvent } {
   const say = (words: string, prev?: RoomEvent): RoomEvent =>
-    room.secret({ type: 'm.room.message', sender: dora, content: text(words) }, prev === undefined ? {} : { prev: [prev] });
+    room.secret(
+      { type: 'm.room.message', sender: dora, content: text(words) },
+      prev === undefined ? {} : { prev: [prev] },
+    );
   const lost = say(`lost before ${body}`);
   const first = say(`first of ${body}`, lost);
   const event = say(body, first);
   siege.evil.answer('v1/get_missing_events', ({ body: asked }) =>
     asked.latest_events.includes(event.eventId) ? { json: { events: [first.pdu] } } : undefined,
   );
-  siege.evil.answer('v1/event', ({ params }) => (params[0] === lost.eventId ? { json: { pdus: [lost.pdu] } } : undefined));
+  siege.evil.answer('v1/event', ({ params }) =>
+    params[0] === lost.eventId ? { json: { pdus: [lost.pdu] } } : undefined,
+  );
   return { lost, event };
 }
 
-const FALSE_STATES: Record<string, (room: HostileRoom, other: HostileRoom) => { state: readonly RoomEvent[]; chain?: readonly RoomEvent[]; ids?: readonly unknown[] }> = {
+const FALSE_STATES: Record<
+  string,
+  (
+    room: HostileRoom,
+    other: HostileRoom,
+  ) => { state: readonly RoomEvent[]; chain?: readonly RoomEvent[]; ids?: readonly unknown[] }
+> = {
   'that lacks the create event': (room) => ({
     state: [room.find('m.room.member', dora), room.find('m.room.power_levels'), room.find('m.room.join_rules')],
   }),
@@ -177,9 +243,15 @@ const FALSE_STATES: Record<string, (room: HostileRoom, other: HostileRoom) => { 
   'with another room’s create event': (room, other) => ({
     state: [other.find('m.room.create'), room.find('m.room.member', dora), room.find('m.room.power_levels')],
   }),
-  'that names events nobody has': (room) => ({ state: [room.find('m.room.create')], ids: Array.from({ length: 5_000 }, (_, at) => nothing(at)) }),
+  'that names events nobody has': (room) => ({
+    state: [room.find('m.room.create')],
+    ids: Array.from({ length: 5_000 }, (_, at) => nothing(at)),
+  }),
   'that holds one place twice': (room) => ({
-    state: [...room.state.values(), room.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'other' } })],
+    state: [
+      ...room.state.values(),
+      room.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'other' } }),
+    ],
   }),
   'of what is no event ID': (room) => ({ state: [room.find('m.room.create')], ids: ['', 7, null, {}, 'x'] }),
   'of a million events': () => ({ state: [], ids: Array.from({ length: 300_000 }, (_, at) => nothing(at)) }),
@@ -194,9 +266,14 @@ for (const [what, make] of Object.entries(FALSE_STATES)) {
       const { event } = beyondTheGap(siege, room, 'beyond');
       const { state, chain = [], ids = [] } = make(room, new HostileRoom('11'));
       evil.answer('v1/state_ids', () => ({
-        json: { pdu_ids: [...state.map(({ eventId }) => eventId), ...ids], auth_chain_ids: chain.map(({ eventId }) => eventId) },
+        json: {
+          pdu_ids: [...state.map(({ eventId }) => eventId), ...ids],
+          auth_chain_ids: chain.map(({ eventId }) => eventId),
+        },
       }));
-      evil.answer('v1/state', () => ({ json: { pdus: state.map(({ pdu }) => pdu), auth_chain: chain.map(({ pdu }) => pdu) } }));
+      evil.answer('v1/state', () => ({
+        json: { pdus: state.map(({ pdu }) => pdu), auth_chain: chain.map(({ pdu }) => pdu) },
+      }));
       const events = new Map(state.map((one) => [one.eventId, one]));
       evil.answer('v1/event', ({ params }) => {
         const found = events.get(params[0] as EventId);
@@ -209,7 +286,10 @@ for (const [what, make] of Object.entries(FALSE_STATES)) {
       assert.ok(evil.heard.length < 400, `${evil.heard.length} requests`);
       await siege.through(room);
       assert.deepEqual(await siege.said(room.roomId), ['through']);
-      assert.ok((await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.name`)).body.name === 'Away');
+      assert.ok(
+        (await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.name`)).body
+          .name === 'Away',
+      );
     }),
   );
 }
@@ -222,19 +302,37 @@ test(
     const erin = '@erin:away.test';
     const { event } = beyondTheGap(siege, room, 'by a new master');
     // Well signed, and named in the state; but nobody who could has ever sent it.
-    const coup = room.forge({ sender: erin, type: 'm.room.power_levels', state_key: '', content: { users: { [erin]: 100 } } });
+    const coup = room.forge({
+      sender: erin,
+      type: 'm.room.power_levels',
+      state_key: '',
+      content: { users: { [erin]: 100 } },
+    });
     const coupId = findEventId(coup, room.version);
     const rest = [...room.state.values()].filter(({ type }) => type !== 'm.room.power_levels');
-    evil.answer('v1/state_ids', () => ({ json: { pdu_ids: [...rest.map(({ eventId }) => eventId), coupId], auth_chain_ids: [] } }));
+    evil.answer('v1/state_ids', () => ({
+      json: { pdu_ids: [...rest.map(({ eventId }) => eventId), coupId], auth_chain_ids: [] },
+    }));
     evil.answer('v1/event', ({ params }) => (params[0] === coupId ? { json: { pdus: [coup] } } : undefined));
     await siege.push(event.pdu);
     await siege.untilSilent();
-    const topic = room.forge({ sender: erin, type: 'm.room.topic', state_key: '', content: { topic: 'Mine' }, prev_events: [event.eventId] });
+    const topic = room.forge({
+      sender: erin,
+      type: 'm.room.topic',
+      state_key: '',
+      content: { topic: 'Mine' },
+      prev_events: [event.eventId],
+    });
     await siege.push(topic);
     await siege.through(room);
-    const levels = await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.power_levels`);
+    const levels = await siege.alice.get(
+      `/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.power_levels`,
+    );
     assert.deepEqual(expectOk(levels), room.find('m.room.power_levels').content);
-    assert.equal((await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.topic`)).status, 404);
+    assert.equal(
+      (await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.topic`)).status,
+      404,
+    );
   }),
 );
 
@@ -251,7 +349,8 @@ for (const version of ['1', '11']) {
       const circle = ['a', 'b'].map((name) =>
         room.forge({
           ...(version === '1' ? { event_id: `$${name}:away.test` } : {}),
-          prev_events: version === '1' ? [[`$${name === 'a' ? 'b' : 'a'}:away.test`, { sha256: 'AAAA' }]] : [nothing(1)],
+          prev_events:
+            version === '1' ? [[`$${name === 'a' ? 'b' : 'a'}:away.test`, { sha256: 'AAAA' }]] : [nothing(1)],
           content: text('circle'),
         }),
       );
@@ -271,7 +370,10 @@ for (const version of ['1', '11']) {
       });
       await siege.undisturbed(() => siege.read(room.roomId));
       const said = (await siege.read(room.roomId)).map(({ content }) => content.body);
-      assert.deepEqual(said.reverse(), old.map(({ content }) => content['body']));
+      assert.deepEqual(
+        said.reverse(),
+        old.map(({ content }) => content['body']),
+      );
       assert.ok(evil.count('v1/backfill') < 30, `${evil.count('v1/backfill')} questions`);
       await siege.through(room);
     }),
@@ -290,7 +392,11 @@ test(
       const pdus = query.getAll('v').flatMap((id) =>
         Array.from({ length: 5 }, () => {
           at += 1;
-          return room.forge({ event_id: `$new${at}:away.test`, prev_events: [[`$new${at + 1}:away.test`, { sha256: 'AAAA' }]], content: text(`for ${id}`) });
+          return room.forge({
+            event_id: `$new${at}:away.test`,
+            prev_events: [[`$new${at + 1}:away.test`, { sha256: 'AAAA' }]],
+            content: text(`for ${id}`),
+          });
         }),
       );
       return { json: { pdus } };

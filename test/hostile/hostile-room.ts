@@ -25,7 +25,11 @@ export class HostileRoom extends ToldRoom {
   /** A message of Dora's after the latest event, as it should be; made once for each latest event. */
   #pattern(): JsonObject {
     if (this.#right === undefined || this.#right.after !== this.latest) {
-      const { pdu } = this.build({ type: 'm.room.message', sender: dora, content: { msgtype: 'm.text', body: 'forged' } });
+      const { pdu } = this.build({
+        type: 'm.room.message',
+        sender: dora,
+        content: { msgtype: 'm.text', body: 'forged' },
+      });
       this.#right = { after: this.latest, pdu };
     }
     return this.#right.pdu;

@@ -20,7 +20,8 @@ function invite(
   return evil.ask(home, 'PUT', federationPath('/v2/invite', event.roomId, event.eventId), body);
 }
 
-const inviteOf = (room: HostileRoom, more: JsonObject = {}): RoomEvent => room.secret(member(alice, 'invite', dora, more));
+const inviteOf = (room: HostileRoom, more: JsonObject = {}): RoomEvent =>
+  room.secret(member(alice, 'invite', dora, more));
 
 test(
   'an invite that is not what it says it is, or not its sender’s to give, is refused',
@@ -37,7 +38,7 @@ test(
       'a sender of a third server': forged({ sender: fred }, { key: keyOf(FAR), signer: FAR }),
       'a sender of ours': forged({ sender: bob }),
       'somebody who is none of ours': forged({ state_key: fred }),
-      'nobody': forged({ state_key: undefined }),
+      nobody: forged({ state_key: undefined }),
       'a join': forged({ content: { membership: 'join' } }),
       'a ban': forged({ content: { membership: 'ban' } }),
       'another type': forged({ type: 'm.room.message' }),
@@ -49,8 +50,15 @@ test(
       const { status, body } = await invite(siege, as(pdu));
       assert.ok(status === 400 || status === 403, `${what}: ${status} ${JSON.stringify(body)}`);
     }
-    expectError(await invite(siege, right, [], { room_version: 'no such version' }), 400, 'M_INCOMPATIBLE_ROOM_VERSION');
-    const elsewhere = await evil.ask(home, 'PUT', federationPath('/v2/invite', '!other:away.test', right.eventId), { room_version: '11', event: right.pdu });
+    expectError(
+      await invite(siege, right, [], { room_version: 'no such version' }),
+      400,
+      'M_INCOMPATIBLE_ROOM_VERSION',
+    );
+    const elsewhere = await evil.ask(home, 'PUT', federationPath('/v2/invite', '!other:away.test', right.eventId), {
+      room_version: '11',
+      event: right.pdu,
+    });
     assert.ok(elsewhere.status >= 400 && elsewhere.status < 500);
     const nobody = room.secret(member('@nobody:hearth.test' as typeof alice, 'invite', dora));
     assert.ok((await invite(siege, nobody)).status >= 400);
@@ -66,15 +74,35 @@ for (const version of ['11', '12']) {
     besieged(async (siege) => {
       const other = new HostileRoom(version);
       const lies: Record<string, (room: HostileRoom) => JsonValue> = {
-        'another room’s events': () => [other.find('m.room.create').pdu, other.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'LIE' } }).pdu],
-        'events nobody signed': (room) => [room.find('m.room.create').pdu, { ...room.forge({ type: 'm.room.name', state_key: '', content: { name: 'LIE' } }), signatures: {} }],
+        'another room’s events': () => [
+          other.find('m.room.create').pdu,
+          other.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'LIE' } }).pdu,
+        ],
+        'events nobody signed': (room) => [
+          room.find('m.room.create').pdu,
+          { ...room.forge({ type: 'm.room.name', state_key: '', content: { name: 'LIE' } }), signatures: {} },
+        ],
         'events that others signed': (room) => [
           room.find('m.room.create').pdu,
           room.forge({ type: 'm.room.name', state_key: '', sender: fred, content: { name: 'LIE' } }, { signer: AWAY }),
         ],
-        junk: (room) => [room.find('m.room.create').pdu, null, 7, [], 'LIE', { type: 'LIE' }, { type: 7, state_key: '', content: {} }],
-        'too much': (room) => [room.find('m.room.create').pdu, ...Array.from({ length: 200 }, () => room.find('m.room.name').pdu)],
-        'what is far too large': (room) => [room.find('m.room.create').pdu, { type: 'm.room.name', state_key: '', sender: dora, content: { name: `LIE${'x'.repeat(200_000)}` } }],
+        junk: (room) => [
+          room.find('m.room.create').pdu,
+          null,
+          7,
+          [],
+          'LIE',
+          { type: 'LIE' },
+          { type: 7, state_key: '', content: {} },
+        ],
+        'too much': (room) => [
+          room.find('m.room.create').pdu,
+          ...Array.from({ length: 200 }, () => room.find('m.room.name').pdu),
+        ],
+        'what is far too large': (room) => [
+          room.find('m.room.create').pdu,
+          { type: 'm.room.name', state_key: '', sender: dora, content: { name: `LIE${'x'.repeat(200_000)}` } },
+        ],
         'no list': () => ({ LIE: 1 }),
       };
       // In older rooms nobody has to sign what is shown: there is nothing to hold it against.
@@ -101,7 +129,8 @@ test(
       const rooms = Array.from({ length: 60 }, () => new HostileRoom('11'));
       const statuses: number[] = [];
       await siege.undisturbed(async () => {
-        for (const room of rooms) statuses.push((await invite(siege, inviteOf(room), [room.find('m.room.create').pdu])).status);
+        for (const room of rooms)
+          statuses.push((await invite(siege, inviteOf(room), [room.find('m.room.create').pdu])).status);
       });
       const taken = statuses.filter((status) => status === 200).length;
       assert.ok(taken >= 1 && taken <= 12, `${taken} were taken`);
@@ -112,7 +141,15 @@ test(
       for (const roomId of invited) await client.leave(roomId);
       assert.deepEqual((await client.sync()).rooms?.invite ?? {}, {});
     },
-    { config: { rc_invites: { per_user: { per_second: 0.01, burst_count: 10 }, per_room: { per_second: 1, burst_count: 10 }, per_issuer: { per_second: 1, burst_count: 1_000 } } } },
+    {
+      config: {
+        rc_invites: {
+          per_user: { per_second: 0.01, burst_count: 10 },
+          per_room: { per_second: 1, burst_count: 10 },
+          per_issuer: { per_second: 1, burst_count: 1_000 },
+        },
+      },
+    },
   ),
 );
 
@@ -128,7 +165,10 @@ test(
     assert.equal(rooms.join?.[room.roomId], undefined);
     // Nothing else of the room is taken from there: nobody of ours is in it.
     await siege.push(room.speak('as if you were here').pdu, room.find('m.room.name').pdu);
-    assert.equal((await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/messages`, { dir: 'b' })).status, 403);
+    assert.equal(
+      (await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/messages`, { dir: 'b' })).status,
+      403,
+    );
     // The invite ends only by an event that names it.
     const kick = room.forge({ type: 'm.room.member', state_key: alice, content: { membership: 'leave' } });
     await siege.push(kick);
@@ -140,51 +180,77 @@ test(
   'knocks by the hundred disturb nobody; those in another’s name, or that are something else, are refused',
   besieged(
     async (siege) => {
-    const { alice: client, evil, home } = siege;
-    const roomId = await client.createRoom({ preset: 'private_chat', initial_state: [{ type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock' } }] });
-    const make = (user: string): Promise<Answer> =>
-      evil.ask(home, 'GET', `${federationPath('/v1/make_knock', roomId, user)}?${['11', '12', '10'].map((id) => `ver=${id}`).join('&')}`);
-    const complete = ({ room_version: version, event }: Json, changes: JsonObject = {}): RoomEvent =>
-      completeTemplate({ ...event, origin_server_ts: Date.now(), ...changes }, versionOf(version), {
-        serverName: evil.name,
-        signingKey: evil.key,
-        eventIdLocalpart: systemRandom.bytes(8).toString('hex'),
+      const { alice: client, evil, home } = siege;
+      const roomId = await client.createRoom({
+        preset: 'private_chat',
+        initial_state: [{ type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock' } }],
       });
-    const send = (event: RoomEvent, what = 'knock', api: 'v1' | 'v2' = 'v1'): Promise<Answer> =>
-      evil.ask(home, 'PUT', federationPath(`/${api}/send_${what}`, roomId, event.eventId), event.pdu);
+      const make = (user: string): Promise<Answer> =>
+        evil.ask(
+          home,
+          'GET',
+          `${federationPath('/v1/make_knock', roomId, user)}?${['11', '12', '10'].map((id) => `ver=${id}`).join('&')}`,
+        );
+      const complete = ({ room_version: version, event }: Json, changes: JsonObject = {}): RoomEvent =>
+        completeTemplate({ ...event, origin_server_ts: Date.now(), ...changes }, versionOf(version), {
+          serverName: evil.name,
+          signingKey: evil.key,
+          eventIdLocalpart: systemRandom.bytes(8).toString('hex'),
+        });
+      const send = (event: RoomEvent, what = 'knock', api: 'v1' | 'v2' = 'v1'): Promise<Answer> =>
+        evil.ask(home, 'PUT', federationPath(`/${api}/send_${what}`, roomId, event.eventId), event.pdu);
 
-    expectError(await make(fred), 403, 'M_FORBIDDEN');
-    expectError(await make(alice), 403, 'M_FORBIDDEN');
-    expectError(await evil.ask(home, 'GET', federationPath('/v1/make_knock', roomId, dora)), 400, 'M_INCOMPATIBLE_ROOM_VERSION');
-    const template = expectOk(await make(dora));
-    const wrong: Record<string, RoomEvent> = {
-      'a join': complete(template, { content: { membership: 'join' } }),
-      'an invite of oneself': complete(template, { content: { membership: 'invite' } }),
-      'a knock of somebody else': complete(template, { sender: fred, state_key: fred }),
-      'a knock for somebody else': complete(template, { state_key: '@erin:away.test' }),
-      'a topic': complete(template, { type: 'm.room.topic', state_key: '', content: { topic: 'x' } }),
-      'a knock on another door': complete(template, { room_id: siege.quiet }),
-    };
-    for (const [what, event] of Object.entries(wrong)) {
-      for (const path of ['knock', 'join', 'leave']) {
-        const { status, body } = await send(event, path, path === 'knock' ? 'v1' : 'v2');
-        assert.ok(status === 400 || status === 403, `${what} to send_${path}: ${status} ${JSON.stringify(body)}`);
+      expectError(await make(fred), 403, 'M_FORBIDDEN');
+      expectError(await make(alice), 403, 'M_FORBIDDEN');
+      expectError(
+        await evil.ask(home, 'GET', federationPath('/v1/make_knock', roomId, dora)),
+        400,
+        'M_INCOMPATIBLE_ROOM_VERSION',
+      );
+      const template = expectOk(await make(dora));
+      const wrong: Record<string, RoomEvent> = {
+        'a join': complete(template, { content: { membership: 'join' } }),
+        'an invite of oneself': complete(template, { content: { membership: 'invite' } }),
+        'a knock of somebody else': complete(template, { sender: fred, state_key: fred }),
+        'a knock for somebody else': complete(template, { state_key: '@erin:away.test' }),
+        'a topic': complete(template, { type: 'm.room.topic', state_key: '', content: { topic: 'x' } }),
+        'a knock on another door': complete(template, { room_id: siege.quiet }),
+      };
+      for (const [what, event] of Object.entries(wrong)) {
+        for (const path of ['knock', 'join', 'leave']) {
+          const { status, body } = await send(event, path, path === 'knock' ? 'v1' : 'v2');
+          assert.ok(status === 400 || status === 403, `${what} to send_${path}: ${status} ${JSON.stringify(body)}`);
+        }
       }
-    }
-    await siege.undisturbed(async () => {
-      for (let at = 0; at < 200; at += 1) {
-        const answer = await make(`@knock${at}:away.test`);
-        if (answer.status === 429) break;
-        const { status } = await send(complete(expectOk(answer)));
-        assert.ok(status === 200 || status === 429, `${status}`);
-      }
-    });
-    const state: Json[] = expectOk(await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/state`));
-    assert.ok(state.every(({ type, content, state_key: key }) => type !== 'm.room.member' || key === client.userId || content.membership === 'knock'));
-    const { rooms } = await client.sync();
-    assert.ok(JSON.stringify(rooms.join[roomId]).length < 1_000_000);
+      await siege.undisturbed(async () => {
+        for (let at = 0; at < 200; at += 1) {
+          const answer = await make(`@knock${at}:away.test`);
+          if (answer.status === 429) break;
+          const { status } = await send(complete(expectOk(answer)));
+          assert.ok(status === 200 || status === 429, `${status}`);
+        }
+      });
+      const state: Json[] = expectOk(await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/state`));
+      assert.ok(
+        state.every(
+          ({ type, content, state_key: key }) =>
+            type !== 'm.room.member' || key === client.userId || content.membership === 'knock',
+        ),
+      );
+      const { rooms } = await client.sync();
+      assert.ok(JSON.stringify(rooms.join[roomId]).length < 1_000_000);
     },
     // However much a single server is let do.
-    { config: { rc_federation: { window_size: 1_000, sleep_limit: 1_000_000, sleep_delay: 1, reject_limit: 1_000, concurrent: 50 } } },
+    {
+      config: {
+        rc_federation: {
+          window_size: 1_000,
+          sleep_limit: 1_000_000,
+          sleep_delay: 1,
+          reject_limit: 1_000,
+          concurrent: 50,
+        },
+      },
+    },
   ),
 );

@@ -24,11 +24,19 @@ const isOfType =
 /** Answers to send_join that must not make Alice’s server believe it is in the room. */
 const FALSE_ANSWERS: Record<string, { readonly version?: string; readonly twist: Twist }> = {
   'the state of another room': {
-    twist: (answer, _room, other) => ({ json: { ...answer, state: pdus(other.state.values()), auth_chain: pdus(other.events.values()) } }),
+    twist: (answer, _room, other) => ({
+      json: { ...answer, state: pdus(other.state.values()), auth_chain: pdus(other.events.values()) },
+    }),
   },
   'another room’s create event under a state of its own': {
     twist: (answer, _room, other) => ({
-      json: { ...answer, state: [...listOf(answer['state']).filter((pdu) => !isOfType('m.room.create')(pdu)), other.find('m.room.create').pdu] },
+      json: {
+        ...answer,
+        state: [
+          ...listOf(answer['state']).filter((pdu) => !isOfType('m.room.create')(pdu)),
+          other.find('m.room.create').pdu,
+        ],
+      },
     }),
   },
   'a state without its create event': {
@@ -43,16 +51,33 @@ const FALSE_ANSWERS: Record<string, { readonly version?: string; readonly twist:
   'nothing at all': { twist: () => ({ json: {} }) },
   'empty lists': { twist: (answer) => ({ json: { ...answer, state: [], auth_chain: [] } }) },
   'lists that are none': { twist: (answer) => ({ json: { ...answer, state: 7, auth_chain: { a: 1 } } }) },
-  'lists of junk': { twist: (answer) => ({ json: { ...answer, state: [null, 7, [], 'x', {}], auth_chain: [[], [[]]] } }) },
+  'lists of junk': {
+    twist: (answer) => ({ json: { ...answer, state: [null, 7, [], 'x', {}], auth_chain: [[], [[]]] } }),
+  },
   'a state whose signatures are all wrong': {
     twist: (answer) => {
-      const spoil = (pdu: JsonValue): JsonObject => ({ ...(pdu as JsonObject), signatures: { [AWAY]: { 'ed25519:1': 'AAAA' } } });
-      return { json: { ...answer, state: listOf(answer['state']).map(spoil), auth_chain: listOf(answer['auth_chain']).map(spoil) } };
+      const spoil = (pdu: JsonValue): JsonObject => ({
+        ...(pdu as JsonObject),
+        signatures: { [AWAY]: { 'ed25519:1': 'AAAA' } },
+      });
+      return {
+        json: {
+          ...answer,
+          state: listOf(answer['state']).map(spoil),
+          auth_chain: listOf(answer['auth_chain']).map(spoil),
+        },
+      };
     },
   },
   'a state in which one place is held twice': {
     twist: (answer, room) => ({
-      json: { ...answer, state: [...listOf(answer['state']), room.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'other' } }).pdu] },
+      json: {
+        ...answer,
+        state: [
+          ...listOf(answer['state']),
+          room.secret({ type: 'm.room.name', sender: dora, stateKey: '', content: { name: 'other' } }).pdu,
+        ],
+      },
     }),
   },
   'another event than the one that was handed in': {
@@ -63,17 +88,29 @@ const FALSE_ANSWERS: Record<string, { readonly version?: string; readonly twist:
     twist: (answer, room) => {
       const name = (at: string): JsonValue => [`$${at}:away.test`, { sha256: 'AAAA' }];
       const levels = { type: 'm.room.power_levels', state_key: '', content: { users: { [dora]: 100 } } };
-      const circle = [room.forge({ event_id: '$a:away.test', auth_events: [name('b')], ...levels }), room.forge({ event_id: '$b:away.test', auth_events: [name('a')], ...levels })];
+      const circle = [
+        room.forge({ event_id: '$a:away.test', auth_events: [name('b')], ...levels }),
+        room.forge({ event_id: '$b:away.test', auth_events: [name('a')], ...levels }),
+      ];
       const rest = listOf(answer['state']).filter((pdu) => !isOfType('m.room.create')(pdu));
       return { json: { ...answer, state: [...rest, circle[0] ?? {}], auth_chain: circle } };
     },
   },
   'an event of ten megabytes': {
-    twist: (answer, room) => ({ json: { ...answer, state: [room.forge({ content: { body: 'x'.repeat(10_000_000) } }), ...listOf(answer['state'])].slice(0, 2) } }),
+    twist: (answer, room) => ({
+      json: {
+        ...answer,
+        state: [room.forge({ content: { body: 'x'.repeat(10_000_000) } }), ...listOf(answer['state'])].slice(0, 2),
+      },
+    }),
   },
   'text that breaks off': { twist: (answer) => ({ text: JSON.stringify(answer).slice(0, -200) }) },
-  'something that is no JSON': { twist: () => ({ text: '<html>Welcome!</html>', headers: { 'content-type': 'text/html' } }) },
-  'a redirect': { twist: () => ({ status: 302, headers: { location: 'https://hearth.test/_matrix/client/versions' }, text: '' }) },
+  'something that is no JSON': {
+    twist: () => ({ text: '<html>Welcome!</html>', headers: { 'content-type': 'text/html' } }),
+  },
+  'a redirect': {
+    twist: () => ({ status: 302, headers: { location: 'https://hearth.test/_matrix/client/versions' }, text: '' }),
+  },
   'JSON that is deeper than deep': { twist: () => ({ text: `{"state":${'['.repeat(2_000_000)}` }) },
 };
 
@@ -109,16 +146,29 @@ test(
     const room = new HostileRoom('11');
     evil.script(room.script());
     // Erin is not in the room, and yet is said to have become its master, and to have banned Dora.
-    const coup = room.forge({ sender: erin, type: 'm.room.power_levels', state_key: '', content: { users: { [erin]: 100 } } });
-    const ban = room.forge({ sender: erin, type: 'm.room.member', state_key: user('@fred:far.test'), content: { membership: 'ban' } });
+    const coup = room.forge({
+      sender: erin,
+      type: 'm.room.power_levels',
+      state_key: '',
+      content: { users: { [erin]: 100 } },
+    });
+    const ban = room.forge({
+      sender: erin,
+      type: 'm.room.member',
+      state_key: user('@fred:far.test'),
+      content: { membership: 'ban' },
+    });
     evil.answer('v2/send_join', ({ body }) => {
       const { event, ...answer } = room.acceptJoin(body);
       const state = answer.state.filter((pdu) => !isOfType('m.room.power_levels')(pdu));
-      return { json: { ...answer, state: [...state, coup, ban], event: event.pdu, origin: AWAY, members_omitted: false } };
+      return {
+        json: { ...answer, state: [...state, coup, ban], event: event.pdu, origin: AWAY, members_omitted: false },
+      };
     });
     const { status } = await tryJoin(siege, room);
     if (status === 200) {
-      const state = (await alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state`)).body as JsonObject[];
+      const state = (await alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state`))
+        .body as JsonObject[];
       assert.ok(!JSON.stringify(state.filter(({ type }) => type === 'm.room.power_levels')).includes(erin));
       assert.ok(!state.some(({ state_key: key }) => key === '@fred:far.test'));
     } else assert.ok(status >= 400 && status !== 500);
@@ -130,11 +180,22 @@ const FALSE_TEMPLATES: Record<string, (event: JsonObject, room: HostileRoom) => 
   'of another user': (event) => ({ ...event, sender: '@bob:hearth.test', state_key: '@bob:hearth.test' }),
   'that makes Dora join in Alice’s name': (event) => ({ ...event, state_key: dora }),
   'of another room': (event) => ({ ...event, room_id: new HostileRoom('11').roomId }),
-  'that is no membership': (event) => ({ ...event, type: 'm.room.power_levels', state_key: '', content: { users: { [dora]: 100 } } }),
+  'that is no membership': (event) => ({
+    ...event,
+    type: 'm.room.power_levels',
+    state_key: '',
+    content: { users: { [dora]: 100 } },
+  }),
   'that bans': (event) => ({ ...event, content: { membership: 'ban' } }),
   'that is a redaction': (event) => ({ ...event, type: 'm.room.redaction', redacts: '$x' }),
-  'with a thousand auth events': (event) => ({ ...event, auth_events: Array.from({ length: 1_000 }, (_, at) => nothing(at)) }),
-  'with a thousand predecessors': (event) => ({ ...event, prev_events: Array.from({ length: 1_000 }, (_, at) => nothing(at)) }),
+  'with a thousand auth events': (event) => ({
+    ...event,
+    auth_events: Array.from({ length: 1_000 }, (_, at) => nothing(at)),
+  }),
+  'with a thousand predecessors': (event) => ({
+    ...event,
+    prev_events: Array.from({ length: 1_000 }, (_, at) => nothing(at)),
+  }),
   'whose predecessors are no events': (event) => ({ ...event, prev_events: [7, null, {}] }),
   'with a depth below the ground': (event) => ({ ...event, depth: -5 }),
   'with a depth that is half': (event) => ({ ...event, depth: 1.5 }),
@@ -156,7 +217,10 @@ for (const [what, twist] of Object.entries(FALSE_TEMPLATES)) {
       const { status, body } = await tryJoin(siege, room);
       assert.ok(status >= 400 && status !== 500, `${status} ${JSON.stringify(body)}`);
       const signed = evil.heard.filter(({ operation }) => operation === 'v2/send_join' || operation === 'v1/send_join');
-      assert.deepEqual(signed.map(({ body: sent }) => sent), []);
+      assert.deepEqual(
+        signed.map(({ body: sent }) => sent),
+        [],
+      );
     }),
   );
 }
@@ -169,7 +233,17 @@ test(
     evil.script(room.script());
     evil.answer('v1/make_join', () => {
       const template = room.template(user(alice.userId), 'join', { displayname: 'Fool', planted: true });
-      return { json: { ...template, event: { ...(template['event'] as JsonObject), planted: 'x'.repeat(1_000), origin_server_ts: 1, unsigned: { a: 1 } } } };
+      return {
+        json: {
+          ...template,
+          event: {
+            ...(template['event'] as JsonObject),
+            planted: 'x'.repeat(1_000),
+            origin_server_ts: 1,
+            unsigned: { a: 1 },
+          },
+        },
+      };
     });
     await siege.join(room);
     const [join] = evil.heard.filter(({ operation }) => operation === 'v2/send_join');

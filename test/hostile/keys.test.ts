@@ -50,7 +50,10 @@ for (const [version, isStrict] of [
       const early = room.forge({ origin_server_ts: IN_2021 - 1, content: { msgtype: 'm.text', body: 'in its time' } });
       const late = room.forge({ origin_server_ts: IN_2021 + 1, content: { msgtype: 'm.text', body: 'too late' } });
       const sent = await evil.transact(home, { pdus: [early, late] }, { key: newKey });
-      assert.equal(Object.values(expectOk(sent).pdus as Record<string, JsonObject>).filter(({ error }) => error).length, isStrict ? 1 : 0);
+      assert.equal(
+        Object.values(expectOk(sent).pdus as Record<string, JsonObject>).filter(({ error }) => error).length,
+        isStrict ? 1 : 0,
+      );
       const last = room.speak('through');
       expectOk(await evil.transact(home, { pdus: [last.pdu] }, { key: newKey }));
       await siege.untilSaid(room, 'through');
@@ -79,7 +82,11 @@ test(
       evil.keysAnswer({ server_name: 'hearth.test' }),
       evil.keysAnswer({ server_name: THIRD }),
       signJson({ server_name: THIRD, valid_until_ts: Date.now() + DAY, verify_keys: {} }, THIRD, falseKey),
-      { server_name: THIRD, valid_until_ts: Date.now() + DAY, verify_keys: { [falseKey.keyId]: { key: encodeBase64(falseKey.publicKey) } } },
+      {
+        server_name: THIRD,
+        valid_until_ts: Date.now() + DAY,
+        verify_keys: { [falseKey.keyId]: { key: encodeBase64(falseKey.publicKey) } },
+      },
       keysOf(THIRD, falseKey, { signer: falseKey, as: FAR }),
       { ...keysOf(THIRD, falseKey, { signer: falseKey }), valid_until_ts: Date.now() + 2 * DAY },
       keysOf(THIRD, falseKey, { signer: newKey }),
@@ -91,7 +98,11 @@ test(
     // What third.test answers is what its address on the network says: a certificate of another server is not enough.
     network.place(THIRD, { federationPort: evil.federationPort });
     evil.answer('key/v2/server', () => ({ json: keysOf(THIRD, falseKey, { signer: falseKey }) }));
-    expectError(await evil.ask(home, 'GET', VERSION, undefined, { origin: THIRD, key: falseKey }), 401, 'M_UNAUTHORIZED');
+    expectError(
+      await evil.ask(home, 'GET', VERSION, undefined, { origin: THIRD, key: falseKey }),
+      401,
+      'M_UNAUTHORIZED',
+    );
 
     for (const [at, json] of lies.entries()) {
       const name = named(`liar${at}.test`);
@@ -112,9 +123,13 @@ test(
 
 /** What a server that is trusted to tell keys says to a question for those of third.test. */
 const notaryLies: Record<string, () => readonly JsonObject[]> = {
-  'keys that their server did not sign': () => [signJson(keysOf(THIRD, falseKey, { signer: falseKey, as: FAR }), FAR, keyOf(FAR))],
+  'keys that their server did not sign': () => [
+    signJson(keysOf(THIRD, falseKey, { signer: falseKey, as: FAR }), FAR, keyOf(FAR)),
+  ],
   'what it did not sign itself': () => [keysOf(THIRD, falseKey, { signer: falseKey })],
-  'what it signed with a key that is not its own': () => [signJson(keysOf(THIRD, falseKey, { signer: falseKey }), FAR, falseKey)],
+  'what it signed with a key that is not its own': () => [
+    signJson(keysOf(THIRD, falseKey, { signer: falseKey }), FAR, falseKey),
+  ],
   'the keys of another server': () => [signJson(keysOf(FAR, keyOf(FAR), { signer: keyOf(FAR) }), FAR, keyOf(FAR))],
   'a thousand times nothing': () => Array.from({ length: 1_000 }, () => ({ server_name: THIRD })),
   'something that is no keys': () => [{ server_name: THIRD, verify_keys: 7 }, { keys: [] }],
@@ -168,7 +183,9 @@ test(
 
     // Nor does one server get asked again and again because somebody says the answer should last for longer.
     for (let times = 0; times < 50; times += 1) {
-      const question = { 'away.test': { [keyOf(AWAY).keyId]: { minimum_valid_until_ts: Date.now() + 1_000 * DAY + times } } };
+      const question = {
+        'away.test': { [keyOf(AWAY).keyId]: { minimum_valid_until_ts: Date.now() + 1_000 * DAY + times } },
+      };
       expectOk(await evil.ask(home, 'POST', '/_matrix/key/v2/query', { server_keys: question }));
     }
     assert.ok(evil.count('key/v2/server') <= 10, `away.test was asked ${evil.count('key/v2/server')} times`);

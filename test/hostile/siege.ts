@@ -174,7 +174,9 @@ async function checkStored({ dir, serverName }: TestServer, ownKeys: Json): Prom
   }
   const db = openDatabase({ path: join(dir, 'homeserver.db'), migrations: allMigrations, log: silentLogger });
   try {
-    const events = db.prepareRead<{ pdu: string; version: string }>('SELECT pdu, version FROM events JOIN rooms USING (room_nid)');
+    const events = db.prepareRead<{ pdu: string; version: string }>(
+      'SELECT pdu, version FROM events JOIN rooms USING (room_nid)',
+    );
     for (const { pdu, version: id } of events.list()) {
       const version = roomVersions.get(id);
       assert.ok(version !== undefined);
@@ -182,7 +184,8 @@ async function checkStored({ dir, serverName }: TestServer, ownKeys: Json): Prom
       assert.ok(parsed.ok, `what is stored is an event: ${pdu}`);
       for (const signer of requiredSigners(parsed.event)) {
         const isSigned = [...keys].some(
-          ([keyId, { server, key }]) => server === signer && verifyPduSignature(parsed.event.pdu, version, signer, keyId, key),
+          ([keyId, { server, key }]) =>
+            server === signer && verifyPduSignature(parsed.event.pdu, version, signer, keyId, key),
         );
         assert.ok(isSigned, `what is stored is signed by ${signer}: ${pdu}`);
       }

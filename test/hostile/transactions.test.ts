@@ -65,10 +65,17 @@ test(
     // Alice's own room: the other server was never in it, so no event of its users can be allowed.
     const own = room.forge({ room_id: siege.quiet, content: { msgtype: 'm.text', body: 'break-in' } });
     // And one with the auth events of a room where Dora is the master.
-    const borrowed = room.forge({ room_id: siege.quiet, type: 'm.room.topic', state_key: '', content: { topic: 'mine' } });
+    const borrowed = room.forge({
+      room_id: siege.quiet,
+      type: 'm.room.topic',
+      state_key: '',
+      content: { topic: 'mine' },
+    });
     await siege.push(own, borrowed);
     // An event of Dora's room that says it follows Alice's.
-    const [last] = expectOk(await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(siege.quiet)}/messages`, { dir: 'b' })).chunk;
+    const [last] = expectOk(
+      await client.get(`/_matrix/client/v3/rooms/${encodeURIComponent(siege.quiet)}/messages`, { dir: 'b' }),
+    ).chunk;
     const across = room.forge({ prev_events: [last.event_id], content: { msgtype: 'm.text', body: 'across' } });
     const misled = room.forge({ auth_events: [last.event_id], content: { msgtype: 'm.text', body: 'misled' } });
     await siege.push(across, misled);
@@ -146,10 +153,16 @@ for (const version of ['1', '2']) {
       await siege.push(third);
       const join = room.find('m.room.member', siege.alice.userId);
       await siege.push(room.forge({ event_id: join.eventId, content: { msgtype: 'm.text', body: 'I am her join' } }));
-      await siege.push(room.forge({ event_id: '$theirs:far.test', content: { msgtype: 'm.text', body: 'not my name' } }));
+      await siege.push(
+        room.forge({ event_id: '$theirs:far.test', content: { msgtype: 'm.text', body: 'not my name' } }),
+      );
       await siege.through(room);
       assert.deepEqual(await siege.said(room.roomId), ['the first', 'through']);
-      assert.equal((await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.topic`)).status, 404);
+      assert.equal(
+        (await siege.alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/state/m.room.topic`))
+          .status,
+        404,
+      );
     }),
   );
 }
@@ -166,7 +179,10 @@ test(
 
     // The greatest depth there is, and the least, are allowed.
     const deepest = room.secret({ type: 'm.room.message', sender: dora, content: { body: 'deepest' } });
-    await siege.push(room.seal({ ...deepest.pdu, depth: Number.MAX_SAFE_INTEGER }), room.seal({ ...deepest.pdu, depth: 0 }));
+    await siege.push(
+      room.seal({ ...deepest.pdu, depth: Number.MAX_SAFE_INTEGER }),
+      room.seal({ ...deepest.pdu, depth: 0 }),
+    );
     await siege.through(room);
     const mine = await client.send(room.roomId, 'after the deepest');
     await client.send(room.roomId, 'and after that');
@@ -175,7 +191,8 @@ test(
     const sent = await eventually('it goes out', () =>
       siege.evil.heard.findLast(({ operation, body }) => operation === 'v1/send' && body.pdus.length > 0 && body.pdus),
     );
-    for (const pdu of sent.body.pdus) assert.ok(Number.isSafeInteger(pdu.depth), 'what we send has a depth that others take');
+    for (const pdu of sent.body.pdus)
+      assert.ok(Number.isSafeInteger(pdu.depth), 'what we send has a depth that others take');
     assert.ok(mine);
   }),
 );
@@ -192,7 +209,7 @@ test(
       { auth_events: many },
       { prev_events: many.slice(0, 21) },
       { auth_events: many.slice(0, 11) },
-      { prev_events: ['$'] , auth_events: [''] },
+      { prev_events: ['$'], auth_events: [''] },
       { prev_events: 'none' },
       { prev_events: { 0: nothing(0) } },
       { auth_events: [[nothing(0), {}]] },
@@ -226,18 +243,35 @@ test(
       assert.equal(answer.status, 400, `nested ${depth} times`);
       assert.match(answer.body.errcode, /M_BAD_JSON|M_NOT_JSON/);
     }
-    for (const text of ['', '[]', '"text"', '{', '{"pdus":}', '{"pdus":[}', 'null', '\u0000', '{"pdus":1}', '{"edus":{}}']) {
+    for (const text of [
+      '',
+      '[]',
+      '"text"',
+      '{',
+      '{"pdus":}',
+      '{"pdus":[}',
+      'null',
+      '\u0000',
+      '{"pdus":1}',
+      '{"edus":{}}',
+    ]) {
       const { status } = await evil.ask(home, 'PUT', `${path}${text.length}`, text);
       assert.ok(status >= 400 && status < 500, `${JSON.stringify(text)}: ${status}`);
     }
     const odd = ['text', 7, null, [], [[]], {}, { room_id: 7 }, { room_id: room.roomId }, true];
-    assert.deepEqual(Object.values(await siege.push(...odd)).filter(({ error }) => error === undefined), []);
+    assert.deepEqual(
+      Object.values(await siege.push(...odd)).filter(({ error }) => error === undefined),
+      [],
+    );
     // As deep as JSON may be, but deeper than an event: only the event is refused.
     let nested: unknown = 1;
     for (let depth = 0; depth < 300; depth += 1) nested = [nested];
     const event = room.forge({}) as Record<string, unknown>;
     const outcomes = await siege.push({ ...event, content: { nested } });
-    assert.deepEqual(Object.values(outcomes).filter(({ error }) => error === undefined), []);
+    assert.deepEqual(
+      Object.values(outcomes).filter(({ error }) => error === undefined),
+      [],
+    );
     await siege.through(room);
     assert.deepEqual(await siege.said(room.roomId), ['through']);
   }),
@@ -275,7 +309,12 @@ test(
     assert.ok(sent < 200_000_000, `it takes ${sent} bytes until it hangs up`);
     assert.ok(process.memoryUsage.rss() - rss < 200_000_000);
     // One that announces it is refused before a byte of it is read.
-    const announced = await evil.ask(home, 'PUT', '/_matrix/federation/v1/send/huge', `{"pdus":["${'x'.repeat(11_000_000)}"]}`);
+    const announced = await evil.ask(
+      home,
+      'PUT',
+      '/_matrix/federation/v1/send/huge',
+      `{"pdus":["${'x'.repeat(11_000_000)}"]}`,
+    );
     expectError(announced, 413, 'M_TOO_LARGE');
   }),
 );
@@ -296,12 +335,20 @@ test(
     expectError(await evil.transact(home, transaction, { origin: own }), 401, 'M_UNAUTHORIZED');
     expectError(await evil.transact(home, transaction, { key: stranger }), 401, 'M_UNAUTHORIZED');
     expectError(await evil.transact(home, transaction, { headers: {} }), 401, 'M_UNAUTHORIZED');
-    for (const authorization of ['X-Matrix', 'X-Matrix origin="away.test"', 'Bearer x', 'X-Matrix origin=a b,key=c,sig=d', `X-Matrix ${',a=b'.repeat(2_000)}`]) {
+    for (const authorization of [
+      'X-Matrix',
+      'X-Matrix origin="away.test"',
+      'Bearer x',
+      'X-Matrix origin=a b,key=c,sig=d',
+      `X-Matrix ${',a=b'.repeat(2_000)}`,
+    ]) {
       const { status } = await evil.transact(home, transaction, { headers: { authorization } });
       assert.ok(status === 401 || status === 400 || status === 431, `${authorization.slice(0, 40)}: ${status}`);
     }
     // What was signed for one request is good for no other.
-    const seen = await evil.ask(home, 'GET', '/_matrix/federation/v1/make_join/x/y', undefined, { destination: elsewhere });
+    const seen = await evil.ask(home, 'GET', '/_matrix/federation/v1/make_join/x/y', undefined, {
+      destination: elsewhere,
+    });
     assert.equal(seen.status, 401);
     await siege.through(room);
     assert.deepEqual(await siege.said(room.roomId), ['through']);
@@ -314,7 +361,12 @@ test(
     const room = await siege.room();
     const erin = '@erin:away.test';
     const topic = room.forge({ sender: erin, type: 'm.room.topic', state_key: '', content: { topic: 'mine now' } });
-    const power = room.forge({ sender: erin, type: 'm.room.power_levels', state_key: '', content: { users: { [erin]: 100 } } });
+    const power = room.forge({
+      sender: erin,
+      type: 'm.room.power_levels',
+      state_key: '',
+      content: { users: { [erin]: 100 } },
+    });
     const create = room.forge({ type: 'm.room.create', state_key: '', content: { room_version: '11' } });
     const other = room.forge({ type: 'm.room.member', state_key: fred, content: { membership: 'join' } });
     await siege.push(topic, power, create, other);

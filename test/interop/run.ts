@@ -2,9 +2,10 @@
  * Tells the stories of this folder between Hearth and a real Synapse, which it installs from the Python package index that pip
  * is configured to use, into a folder of its own.
  *
- * Usage: node test/interop/run.ts [--if-available] [part of a file name …]
+ * Usage: node test/interop/run.ts [--if-available] [--keep] [part of a file name …]
  *
  * --if-available: ends well where there is no Python, or no way to Synapse's package, and says so.
+ * --keep: leaves the servers' data and logs behind even if all went well.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +20,7 @@ const installedFile = join(environmentDir, 'installed.txt');
 
 const { values: options, positionals: wanted } = parseArgs({
   allowPositionals: true,
-  options: { 'if-available': { type: 'boolean', default: false } },
+  options: { 'if-available': { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
 });
 
 const obstacle = install();
@@ -42,7 +43,7 @@ const run = spawnSync(
   ['--test', '--test-concurrency=2', '--test-timeout=240000', '--test-reporter=spec', ...files],
   { cwd: root, stdio: 'inherit' },
 );
-if (run.status === 0) rmSync(runsDir, { recursive: true, force: true });
+if (run.status === 0 && !options.keep) rmSync(runsDir, { recursive: true, force: true });
 else console.error(`The servers' data and logs are in ${runsDir}`);
 process.exit(run.status ?? 1);
 

@@ -1,5 +1,8 @@
 import type { Clock, Timer } from '../../server/util/clock.ts';
 
+/** How long what is real may take before it must be the time that stands still, ms. */
+const PATIENCE_MS = 400;
+
 interface PendingTimer extends Timer {
   readonly at: number;
   readonly callback: () => void;
@@ -55,6 +58,21 @@ export class ManualClock implements Clock {
       await settle();
     }
     this.#moveTo(end);
+  }
+
+  /** Waits for something that may itself wait for time to pass, as a stop does: where nothing else ends it, time does. */
+  async passUntil<T>(work: Promise<T>): Promise<T> {
+    let isOver = false;
+    const end = work.finally(() => {
+      isOver = true;
+    });
+    // Marked as handled here; whoever waits for the end is told.
+    end.catch(() => undefined);
+    for (let wait = 0; !isOver; wait += 1) {
+      await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS / 20));
+      if (wait >= 20 && !isOver) await this.advance(1_000);
+    }
+    return await end;
   }
 
   /** Sets the wall clock, as a user or a time server may; timers and `monotonic` do not notice. */

@@ -213,6 +213,9 @@ async function checkStoredRooms({ dir, serverName }: TestServer): Promise<string
   }
 }
 
+/** A story that takes longer hangs: its servers are stopped, or the file would never end. */
+const LONGEST_STORY_MS = 120_000;
+
 /** The body of a test: what is told happens on a network of these servers, and leaves their rooms whole. */
 export function onNetwork<const Names extends readonly string[]>(
   names: Names,
@@ -221,7 +224,16 @@ export function onNetwork<const Names extends readonly string[]>(
 ): () => Promise<void> {
   return async () => {
     await using set = await TestNetwork.start(names, options);
-    await tell(set.servers, set.network);
+    const hangs = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => hangs.reject(new Error(`the story is not over after ${LONGEST_STORY_MS} ms`)),
+      LONGEST_STORY_MS,
+    );
+    try {
+      await Promise.race([tell(set.servers, set.network), hangs.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
     await set.network.check();
   };
 }

@@ -9,6 +9,7 @@ import { DnsError } from '../../server/federation/discovery/dns.ts';
 import { startServer, type StartOptions } from '../../server/main.ts';
 import { type Clock, systemClock } from '../../server/util/clock.ts';
 import { type Logger, silentLogger } from '../../server/util/log.ts';
+import { ManualClock } from './manual-clock.ts';
 import { type Address, expectOk, type Json, TestClient } from './test-client.ts';
 
 export interface TestServerOptions {
@@ -130,7 +131,9 @@ export class TestServer implements Address, AsyncDisposable {
   async end(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
-    await running?.stop();
+    const stopped = running?.stop();
+    // On a clock that stands still, a request that is tried again in a second would hold the stop for ever.
+    await (this.clock instanceof ManualClock && stopped !== undefined ? this.clock.passUntil(stopped) : stopped);
   }
 
   async restart(config: Readonly<Record<string, unknown>> = {}): Promise<void> {

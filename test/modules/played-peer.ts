@@ -130,11 +130,6 @@ export function amongNeighbours(
   };
 }
 
-/** A query of the federation API: `/_matrix/federation/v1/query/profile?user_id=…`. */
-export function queryPath(type: string, args: Readonly<Record<string, string>>): string {
-  return `/_matrix/federation/v1/query/${type}?${new URLSearchParams(args).toString()}`;
-}
-
 /** What a client is told of a room besides its events, of one type. */
 export function ephemeral(answer: Json, roomId: string, type: string): Json[] {
   const events: Json[] = answer.rooms?.join?.[roomId]?.ephemeral?.events ?? [];

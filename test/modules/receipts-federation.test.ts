@@ -51,7 +51,9 @@ test(
     const { next_batch: since } = await alice.sync();
     const waiting = alice.sync({ since, timeout: 60_000 });
     await all.say(RECEIPT, inRoom(roomId, readBy(dora, second, { ts: 5_000 })));
-    assert.deepEqual(ephemeral(await waiting, roomId, RECEIPT), [{ [second]: { 'm.read': { [dora]: { ts: 5_000 } } } }]);
+    assert.deepEqual(ephemeral(await waiting, roomId, RECEIPT), [
+      { [second]: { 'm.read': { [dora]: { ts: 5_000 } } } },
+    ]);
 
     await all.say(RECEIPT, inRoom(roomId, readBy(dora, first, { ts: 6_000 })));
     assert.deepEqual(await receipts(alice, roomId), [`m.read ${dora} ${second} 5000`]);
@@ -69,7 +71,10 @@ test(
     const room = await all.room();
     const { roomId } = room;
     const root = await all.happens(room, text('root'));
-    const answer = await all.happens(room, text('answer', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } }));
+    const answer = await all.happens(
+      room,
+      text('answer', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } }),
+    );
     await all.say(RECEIPT, inRoom(roomId, readBy(dora, root, { ts: 1, thread_id: 'main' })));
     await all.say(RECEIPT, inRoom(roomId, readBy(dora, answer, { ts: 2, thread_id: root })));
     await all.say(RECEIPT, inRoom(roomId, readBy(dora, answer, { ts: 3 })));
@@ -77,7 +82,7 @@ test(
       `m.read ${dora} ${answer} 2 ${root}`,
       `m.read ${dora} ${answer} 3`,
       `m.read ${dora} ${root} 1 main`,
-    ];
+    ].toSorted();
     assert.deepEqual(await receipts(alice, roomId), expected);
     for (const thread of ['', 'elsewhere', '$never-heard-of', `$${'x'.repeat(300)}`, 5, null]) {
       await all.say(RECEIPT, inRoom(roomId, readBy(dora, answer, { ts: 4, thread_id: thread })));
@@ -194,7 +199,10 @@ test(
     const room = await all.room();
     const { roomId } = room;
     const root = await all.happens(room, text('root'));
-    const answer = await all.happens(room, text('answer', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } }));
+    const answer = await all.happens(
+      room,
+      text('answer', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } }),
+    );
     await read(alice, roomId, root, {}, 'm.read.private');
     await read(alice, roomId, root, {}, 'm.fully_read');
     await read(alice, roomId, root);

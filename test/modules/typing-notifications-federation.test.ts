@@ -15,7 +15,10 @@ async function typists(who: TestClient, roomId: string): Promise<string[]> {
 }
 
 function type(who: TestClient, roomId: string, body: { typing: boolean; timeout?: number }): Promise<Answer> {
-  return who.put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/typing/${encodeURIComponent(who.userId)}`, body);
+  return who.put(
+    `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/typing/${encodeURIComponent(who.userId)}`,
+    body,
+  );
 }
 
 const says = (roomId: string, userId: string, typing: boolean): object => ({
@@ -164,7 +167,10 @@ test(
     const room = new HostileRoom('11');
     room.crowd(120);
     const { roomId } = await all.room(room);
-    const edus = Array.from({ length: 100 }, (_, at) => ({ edu_type: TYPING, content: says(roomId, `@u${at}:away.test`, true) }));
+    const edus = Array.from({ length: 100 }, (_, at) => ({
+      edu_type: TYPING,
+      content: says(roomId, `@u${at}:away.test`, true),
+    }));
     expectOk(await all.away.transact(all.home, { edus }));
     for (let at = 100; at < 120; at += 1) await all.say(TYPING, says(roomId, `@u${at}:away.test`, true));
     assert.equal((await typists(alice, roomId)).length, 100);

@@ -107,17 +107,25 @@ test(
     const { next_batch: since } = await alice.sync();
 
     await bob.send(roomId, 'Can you hear me?');
-    expectOk(await bob.put(roomPath(roomId, `typing/${encodeURIComponent(bob.userId)}`), { typing: true, timeout: 30_000 }));
+    expectOk(
+      await bob.put(roomPath(roomId, `typing/${encodeURIComponent(bob.userId)}`), { typing: true, timeout: 30_000 }),
+    );
     expectOk(await bob.post(roomPath(roomId, `receipt/m.read/${encodeURIComponent(seen)}`), {}));
     // What else comes from that server after all this has come: it was not only late.
     const open = await alice.createRoom({ preset: 'public_chat' });
     await gather(open, [alice, bob], [bob]);
     await bob.send(open, 'Here I may speak');
     await untilSaid([alice], open, ['Here I may speak']);
-    expectOk(await bob.post(roomPath(open, `receipt/m.read/${encodeURIComponent((await listEvents(bob, open)).at(-1)?.event_id)}`)));
+    expectOk(
+      await bob.post(
+        roomPath(open, `receipt/m.read/${encodeURIComponent((await listEvents(bob, open)).at(-1)?.event_id)}`),
+      ),
+    );
     const news = await eventually('a receipt of the open room', async () => {
       const answer = await alice.sync({ since });
-      return answer.rooms.join[open].ephemeral.events.some(({ type }: { type: string }) => type === 'm.receipt') && answer;
+      return (
+        answer.rooms.join[open].ephemeral.events.some(({ type }: { type: string }) => type === 'm.receipt') && answer
+      );
     });
     assert.deepEqual(news.rooms.join[roomId]?.ephemeral.events ?? [], []);
 
@@ -153,7 +161,11 @@ test(
     expectOk(await alice.post(roomPath(roomId, 'kick'), { user_id: bob.userId, reason: 'Out' }));
     const left = await eventually('Bob is out', async () => (await bob.sync({ since })).rooms?.leave?.[roomId]);
     assert.equal(left.timeline.events.at(-1).content.reason, 'Out');
-    expectError(await bob.put(roomPath(roomId, 'send/m.room.message/out'), { body: 'x', msgtype: 'm.text' }), 403, 'M_FORBIDDEN');
+    expectError(
+      await bob.put(roomPath(roomId, 'send/m.room.message/out'), { body: 'x', msgtype: 'm.text' }),
+      403,
+      'M_FORBIDDEN',
+    );
     expectOk(await bob.post(joinPath(roomId)));
     await untilMember([alice, bob], roomId, bob.userId, 'join');
     await untilAgreed([alice, bob], roomId);

@@ -25,7 +25,13 @@ async function startTwo(): Promise<{ home: ServerProcess; away: ServerProcess; h
     const start = async (): Promise<{ server: ServerProcess; serverName: string }> => {
       const port = await findPort();
       const serverName = `127.0.0.1:${port}`;
-      const listener = { type: 'http', port, bind_addresses: ['127.0.0.1'], tls: true, resources: [{ names: ['federation'] }] };
+      const listener = {
+        type: 'http',
+        port,
+        bind_addresses: ['127.0.0.1'],
+        tls: true,
+        resources: [{ names: ['federation'] }],
+      };
       const config = { ...(await network.configOf(serverName)), server_name: serverName, listeners: [listener] };
       return { server: stack.use(await ServerProcess.start(config)), serverName };
     };

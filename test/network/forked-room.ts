@@ -17,7 +17,11 @@ export function cutAll(network: TestNetwork): void {
 }
 
 /** A public room of Alice's that everybody is in; Bob has as much power as she can give, Carol half of that. */
-export async function found(version: string, [alice, bob, carol]: Three, others: readonly TestClient[]): Promise<string> {
+export async function found(
+  version: string,
+  [alice, bob, carol]: Three,
+  others: readonly TestClient[],
+): Promise<string> {
   const roomId = await alice.createRoom({
     preset: 'public_chat',
     room_version: version,
@@ -44,4 +48,3 @@ export async function untilOneRoom(roomId: string, people: Three, round: string)
   }
   return untilAgreed(people, roomId);
 }
-

@@ -45,4 +45,3 @@ for (const version of FORKED_VERSIONS) {
     }),
   );
 }
-

@@ -8,7 +8,10 @@ const TWO = ['home.test', 'away.test'] as const;
 
 /** Waits until somebody's client has a room among those left. */
 async function untilLeft(who: TestClient, roomId: string, since: string): Promise<Json> {
-  return eventually(`${who.userId} hears that it is over`, async () => (await who.sync({ since })).rooms?.leave?.[roomId]);
+  return eventually(
+    `${who.userId} hears that it is over`,
+    async () => (await who.sync({ since })).rooms?.leave?.[roomId],
+  );
 }
 
 test(
@@ -103,7 +106,11 @@ test(
     assert.equal(last?.content.membership, 'leave');
     assert.equal(last?.sender, alice.userId);
     assert.equal((await bob.sync()).rooms?.invite?.[roomId], undefined);
-    expectError(await bob.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?via=home.test`), 403, 'M_FORBIDDEN');
+    expectError(
+      await bob.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?via=home.test`),
+      403,
+      'M_FORBIDDEN',
+    );
   }),
 );
 

@@ -7,8 +7,9 @@ import { onNetwork } from '../kit/test-network.ts';
 import type { TestServer } from '../kit/test-server.ts';
 
 async function ask(server: TestServer, who: TestClient, path: string, init: RequestInit = {}): Promise<Response> {
-  const authorization = `Bearer ${who.token}`;
-  return fetch(new URL(path, server.baseUrl), { ...init, headers: { ...init.headers, authorization } });
+  const headers = new Headers(init.headers);
+  headers.set('authorization', `Bearer ${who.token}`);
+  return fetch(new URL(path, server.baseUrl), { ...init, headers });
 }
 
 async function upload(server: TestServer, who: TestClient, type: string, bytes: Buffer, name: string): Promise<string> {
@@ -28,7 +29,9 @@ test(
   onNetwork(['home.test', 'away.test'], async ([home, away], network) => {
     const alice = await home.register('alice');
     const bob = await away.register('bob');
-    const picture = await sharp({ create: { width: 400, height: 300, channels: 3, background: { r: 200, g: 30, b: 60 } } })
+    const picture = await sharp({
+      create: { width: 400, height: 300, channels: 3, background: { r: 200, g: 30, b: 60 } },
+    })
       .png()
       .toBuffer();
     const film = randomBytes(3_000_000);

@@ -36,13 +36,18 @@ for (const [from, to] of [
         return body.users[bob.userId] === 50;
       });
 
-      const { replacement_room: replacement } = expectOk(await alice.post(roomPath(old, 'upgrade'), { new_version: to }));
+      const { replacement_room: replacement } = expectOk(
+        await alice.post(roomPath(old, 'upgrade'), { new_version: to }),
+      );
       const tombstone = await eventually('Bob sees that the room was replaced', async () => {
         const { status, body } = await getState(bob, old, 'm.room.tombstone');
         return status === 200 && body;
       });
       assert.equal(tombstone.replacement_room, replacement);
-      const refused = await bob.put(roomPath(old, 'send/m.room.message/late'), { msgtype: 'm.text', body: 'Still here' });
+      const refused = await bob.put(roomPath(old, 'send/m.room.message/late'), {
+        msgtype: 'm.text',
+        body: 'Still here',
+      });
       const isMute = expectOk(await getState(bob, old, 'm.room.power_levels')).events_default > 0;
       assert.equal(refused.status, isMute ? 200 : 403, 'moderators may still speak there');
 
@@ -83,7 +88,11 @@ test(
 
     expectOk(
       await alice.post('/_matrix/client/v3/account/deactivate', {
-        auth: { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'alice' }, password: 'password of alice' },
+        auth: {
+          type: 'm.login.password',
+          identifier: { type: 'm.id.user', user: 'alice' },
+          password: 'password of alice',
+        },
         erase: true,
       }),
     );

@@ -31,7 +31,9 @@ export async function listSaid(who: TestClient, roomId: string): Promise<string[
 export async function stateIds(who: TestClient, roomId: string): Promise<Record<string, string>> {
   const state: Json[] = expectOk(await who.get(roomPath(roomId, 'state')));
   return Object.fromEntries(
-    state.map(({ type, state_key, event_id }) => [`${type} ${state_key}`, event_id]).sort(([a], [b]) => (a < b ? -1 : 1)),
+    state
+      .map(({ type, state_key, event_id }) => [`${type} ${state_key}`, event_id])
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
 }
 
@@ -69,13 +71,10 @@ export async function untilSaid(
   const expected = [...said].sort();
   for (const reader of readers) {
     let read: string[] = [];
-    await eventually(
-      `${reader.userId} reads ${said.length} messages`,
-      async () => {
-        read = (await listSaid(reader, roomId)).sort();
-        return expected.every((body) => read.includes(body));
-      },
-    ).catch((error: unknown) => {
+    await eventually(`${reader.userId} reads ${said.length} messages`, async () => {
+      read = (await listSaid(reader, roomId)).sort();
+      return expected.every((body) => read.includes(body));
+    }).catch((error: unknown) => {
       assert.deepEqual(read, expected, String(error));
     });
     assert.deepEqual(read, expected, `what ${reader.userId} reads`);
@@ -109,4 +108,18 @@ export async function untilInvited(who: TestClient, roomId: string): Promise<Rec
     const events: Json[] | undefined = rooms?.invite?.[roomId]?.invite_state?.events;
     return events && Object.fromEntries(events.map((event) => [event.type, event]));
   });
+}
+
+/** The guests join rooms of a host's on home.test; all of them see it. */
+export async function share(
+  roomIds: readonly string[],
+  host: TestClient,
+  guests: readonly TestClient[],
+): Promise<void> {
+  for (const roomId of roomIds) {
+    for (const guest of guests) {
+      expectOk(await guest.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?via=home.test`));
+      await untilMember([host, guest], roomId, guest.userId, 'join');
+    }
+  }
 }

@@ -146,14 +146,20 @@ test(
       room_alias_name: 'garden',
     });
     const cellar = await alice.createRoom({ preset: 'private_chat', name: 'Cellar', room_alias_name: 'cellar' });
-    const alias = (name: string): string => `/_matrix/client/v3/directory/room/${encodeURIComponent(`#${name}:home.test`)}`;
+    const alias = (name: string): string =>
+      `/_matrix/client/v3/directory/room/${encodeURIComponent(`#${name}:home.test`)}`;
     assert.deepEqual(expectOk(await bob.get(alias('garden'))), { room_id: garden, servers: ['home.test'] });
     assert.equal(expectOk(await bob.get(alias('cellar'))).room_id, cellar);
     expectError(await bob.get(alias('attic')), 404, 'M_NOT_FOUND');
 
     const listed = expectOk(await bob.get('/_matrix/client/v3/publicRooms', { server: 'home.test' }));
     assert.deepEqual(
-      listed.chunk.map(({ room_id, name, topic, num_joined_members }: Json) => ({ room_id, name, topic, num_joined_members })),
+      listed.chunk.map(({ room_id, name, topic, num_joined_members }: Json) => ({
+        room_id,
+        name,
+        topic,
+        num_joined_members,
+      })),
       [{ room_id: garden, name: 'Garden', topic: 'Roses', num_joined_members: 1 }],
     );
     const search = async (term: string): Promise<Json[]> => {

@@ -65,12 +65,11 @@ test('what fell due while the server was off goes soon after the start, however 
   await later.rooms.stop();
 });
 
-test('a household that keeps everything for good sets no timer and forgets nothing', async (t) => {
+test('a household that keeps everything for good forgets nothing', async (t) => {
   const home = household(t);
   const { rooms, clock } = home;
   const eventId = await sayAndTakeBack(home, await home.createRoom(), 'Oops');
   rooms.start();
-  assert.equal(clock.pending, 0);
   await clock.advance(1000 * DAY_MS);
   assert.equal(original(home, eventId), 'Oops');
   await rooms.stop();

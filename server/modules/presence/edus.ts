@@ -13,10 +13,7 @@ const MAX_USERS = 1_000;
 const SLICE_MS = 5;
 
 /** m.presence (server-server API, "Presence"): a server speaks for its own users only. */
-export function presenceEdu(
-  remote: { accept(said: SaidPresence): void },
-  clock: Pick<Clock, 'monotonic'>,
-): EduHandler {
+export function presenceEdu(remote: { accept(said: SaidPresence): void }, clock: Pick<Clock, 'monotonic'>): EduHandler {
   return {
     accept: async (origin, content) => {
       const { push } = content;

@@ -15,7 +15,8 @@ export type { ShownPresence } from './service/board.ts';
 export type { Presence, PresenceSender, PresenceSettings } from './service/presence.ts';
 
 export interface PresenceModuleNeeds extends PresenceNeeds {
-  readonly rooms: PresenceNeeds['rooms'] & Pick<MembershipReader, 'listServers' | 'listLocalJoined' | 'listMembershipChanges'>;
+  readonly rooms: PresenceNeeds['rooms'] &
+    Pick<MembershipReader, 'listServers' | 'listLocalJoined' | 'listMembershipChanges'>;
   /** Where what is shown of local users goes. Absent on a server that does not federate. */
   readonly edus?: Pick<EduSender, 'send'> | undefined;
 }

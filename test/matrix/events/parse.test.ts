@@ -65,13 +65,7 @@ test('references are pairs with hashes in versions 1 and 2, and plain IDs later'
     assert.equal(passes(roomVersion, { prev_events: [pair], auth_events: [pair] }), pairs);
     assert.equal(passes(roomVersion, { prev_events: ['$a'], auth_events: ['$a'] }), !pairs);
   }
-  for (const wrong of [
-    ['$a:b'],
-    ['$a:b', {}],
-    ['$a:b', { sha256: 5 }],
-    ['$a:b', { sha256: 'A' }, 1],
-    [5, { sha256: 'A' }],
-  ]) {
+  for (const wrong of [['$a:b'], ['$a:b', 'AAAA'], ['$a:b', { sha256: 'A' }, 1], [5, { sha256: 'A' }]]) {
     assert.ok(!passes(version('1'), { prev_events: [wrong] }), JSON.stringify(wrong));
   }
 });

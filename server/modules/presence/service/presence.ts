@@ -117,7 +117,9 @@ export class Presence {
     const shown = known ?? this.find(userId) ?? NEVER_SEEN;
     const lastActiveTs = said.lastActiveTs ?? shown.lastActiveTs;
     const isSame =
-      said.state === shown.state && said.statusMsg === shown.statusMsg && said.currentlyActive === shown.currentlyActive;
+      said.state === shown.state &&
+      said.statusMsg === shown.statusMsg &&
+      said.currentlyActive === shown.currentlyActive;
     const isAsActive =
       said.currentlyActive ||
       Math.abs((lastActiveTs ?? 0) - (shown.lastActiveTs ?? 0)) < this.#needs.settings.lastActiveGranularityMs;

@@ -93,7 +93,8 @@ function checkServerAcl(content: JsonObject, { serverName }: ContentPlace): void
     return !(allowsLiterals === false && isLiteral) && !isListed(deny) && isListed(allow);
   };
   // Lists know no ports; but who has one in their name may well mean to shut out the others on the same host.
-  if (!isAllowed(host) && !isAllowed(foldCase(serverName))) throw badJson('This would shut your own server out of the room');
+  if (!isAllowed(host) && !isAllowed(foldCase(serverName)))
+    throw badJson('This would shut your own server out of the room');
 }
 
 function readGlobs(content: JsonObject, key: string): readonly string[] {
