@@ -9,7 +9,7 @@ export interface Stall {
 const EVERY_MS = 1;
 
 /** Looks at the clock in every turn of the event loop from its start on. */
-class StallWatch {
+export class StallWatch {
   #wallMs = 0;
   #cpuMs = 0;
   #wall = performance.now();
