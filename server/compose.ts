@@ -2,13 +2,12 @@
  * Puts the server together: plain constructor calls, lowest layer first. The one file that knows every part. Where two
  * parts need each other, the later one is reached through a function that is called once both are there.
  */
-import type { Config } from './config/types.ts';
-import { createFederation, type Federation, type FederationNeeds } from './federation/federation.ts';
+import { type ComposeNeeds, composeServices } from './compose-services.ts';
+import { createFederation, type Federation } from './federation/federation.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import type { Route } from './http/route.ts';
 import { localpartOf } from './matrix/identifiers.ts';
 import { isRoomId, type UserId } from './matrix/identifiers.ts';
-import type { SigningKey } from './matrix/signing.ts';
 import { collect, type Module } from './module.ts';
 import { accountData } from './modules/account-data/index.ts';
 import { accounts, type AccountsModule } from './modules/accounts/index.ts';
@@ -16,10 +15,6 @@ import { capabilities } from './modules/capabilities/index.ts';
 import { type ContentRepository, contentRepository } from './modules/content-repository/index.ts';
 import { deviceManagement } from './modules/device-management/index.ts';
 import { endToEndEncryption } from './modules/end-to-end-encryption/index.ts';
-import { eventContext } from './modules/event-context/index.ts';
-import { eventRetrieval } from './modules/event-retrieval/index.ts';
-import { guestAccess } from './modules/guest-access/index.ts';
-import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import { openid } from './modules/openid/index.ts';
 import { presence } from './modules/presence/index.ts';
 import { profiles } from './modules/profiles/index.ts';
@@ -27,18 +22,14 @@ import { push } from './modules/push/index.ts';
 import { readMarkers } from './modules/read-markers/index.ts';
 import { receipts } from './modules/receipts/index.ts';
 import { relations } from './modules/relations/index.ts';
-import { reportContent } from './modules/report-content/index.ts';
 import { roomCreation } from './modules/room-creation/index.ts';
 import { roomDirectory } from './modules/room-directory/index.ts';
 import { roomEvents } from './modules/room-events/index.ts';
 import { roomMembership } from './modules/room-membership/index.ts';
-import { roomPreviews } from './modules/room-previews/index.ts';
 import { roomUpgrades } from './modules/room-upgrades/index.ts';
 import { sendToDevice } from './modules/send-to-device/index.ts';
-import { spaces } from './modules/spaces/index.ts';
 import { tags } from './modules/tags/index.ts';
 import { threading } from './modules/threading/index.ts';
-import { typingNotifications } from './modules/typing-notifications/index.ts';
 import { userDirectory } from './modules/user-directory/index.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
 import type { Projection } from './rooms/types.ts';
@@ -56,29 +47,12 @@ import {
   presenceSettings,
   profileSettings,
 } from './settings.ts';
-import type { Database, Follower } from './storage/types.ts';
+import type { Follower } from './storage/types.ts';
 import { createSync, type Sync } from './sync/sync.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
-import type { Clock } from './util/clock.ts';
-import type { Logger } from './util/log.ts';
-import type { Random } from './util/random.ts';
 
 export { allMigrations } from './schema.ts';
-
-export interface ComposeNeeds {
-  readonly config: Config;
-  readonly db: Database;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  /** The first is the one to sign with. */
-  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
-  readonly notaryKeys: readonly SigningKey[] | undefined;
-  /** Of this program. */
-  readonly version: string;
-  /** The way to other servers; this machine's own unless told. */
-  readonly network?: Pick<FederationNeeds, 'dns' | 'dial'>;
-}
+export type { ComposeNeeds } from './compose-services.ts';
 
 /** The server's parts, ready to be served and started. */
 export interface Composition {
@@ -480,28 +454,17 @@ export function compose(needs: ComposeNeeds): Composition {
     transfers: [tagsModule.copyTags, pushModule.copyRoomRules],
   });
 
-  const previewsModule = roomPreviews({
-    members,
-    summaries: directoryModule.summaries,
-    aliases,
-    listAllowedRooms: (roomId) => membership.listAllowedRooms(roomId),
-    isInRoom: (server, roomId) => rooms.serverVisibility.isInRoom(server, roomId),
-    isAllowed: (server, roomId) => rooms.acls.isAllowed(server, roomId),
-    findElsewhere: (roomId, via) => spacesModule.findElsewhere(roomId, via),
-    askingLimit: limit({ perSecond: 1, burstCount: 20 }),
-  });
-  const spacesModule = spaces({
-    db,
-    clock,
-    random,
-    log,
-    serverName,
-    client,
-    events,
-    state,
-    members,
-    previews: previewsModule.previews,
-    limit: limit({ perSecond: 10, burstCount: 50 }),
+  const services = composeServices({
+    ...needs,
+    limit,
+    federation,
+    rooms,
+    sync,
+    accounts: accountsModule,
+    presence: presenceModule.presence,
+    membership,
+    directory: directoryModule,
+    events: eventsModule,
   });
 
   const modules: readonly Module[] = [
@@ -515,15 +478,6 @@ export function compose(needs: ComposeNeeds): Composition {
     }),
     accountDataModule,
     tagsModule,
-    typingNotifications({
-      db,
-      clock,
-      serverName,
-      rooms: rooms.members,
-      acls: rooms.acls,
-      edus,
-      sender: { send: (_roomId, userId, typing) => typing && presenceModule.presence.active(userId) },
-    }),
     toDeviceModule,
     encryptionModule,
     ...(mediaModule === undefined ? [] : [mediaModule]),
@@ -534,44 +488,13 @@ export function compose(needs: ComposeNeeds): Composition {
     creationModule,
     membershipModule,
     upgradesModule,
-    previewsModule,
-    spacesModule,
-    guestAccess({
-      db,
-      log,
-      state,
-      members,
-      users: accountsModule.lookup,
-      leave: (userId, roomId) => membership.leave(userId, roomId),
-    }),
     eventsModule,
-    eventRetrieval({
-      serverName,
-      clock,
-      events,
-      timeline,
-      graph: rooms.graph,
-      texts: rooms.pduTexts,
-      acls: rooms.acls,
-      visibility: rooms.serverVisibility,
-    }),
-    eventContext({ history: eventsModule.history, events, state, timeline, visibility, formatter }),
     relationsModule,
     threadsModule,
     receiptsModule,
     readMarkersModule,
     pushModule,
-    mutualRooms({ rooms: rooms.members, limit: limit({ perSecond: 1, burstCount: 10 }) }),
-    reportContent({
-      db,
-      clock,
-      log,
-      events: rooms.events,
-      rooms: rooms.members,
-      visibility: rooms.visibility,
-      users: accountsModule.lookup,
-      limit: limit(limits.reports),
-    }),
+    ...services.modules,
   ];
 
   for (const module of modules) {

@@ -58,12 +58,12 @@ const RULES: readonly Rule[] = [
   { folder: MODULE_INTERFACE, own: KERNEL },
   { folder: /^server\/config\//, own: [UTIL, MATRIX] },
   {
-    folder: /^server\/(compose|schema)\.ts$/,
+    folder: /^server\/(compose|compose-services|schema)\.ts$/,
     own: [
       ...KERNEL,
       MODULE_INTERFACE,
       /^server\/config\//,
-      /^server\/(settings|schema)\.ts$/,
+      /^server\/(compose|compose-services|settings|schema)\.ts$/,
       /^server\/appliance\//,
       /^server\/modules\/[^/]+\/index\.ts$/,
     ],
