@@ -50,6 +50,7 @@ import {
 import type { Follower } from './storage/types.ts';
 import { createSync, type Sync } from './sync/sync.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
+import { unstableFeatures } from './unstable-features.ts';
 
 export { allMigrations } from './schema.ts';
 export type { ComposeNeeds } from './compose-services.ts';
@@ -474,7 +475,7 @@ export function compose(needs: ComposeNeeds): Composition {
     capabilities({
       facts: capabilityFacts(config, accountsModule),
       settings: discoverySettings(config),
-      unstableFeatures: {},
+      unstableFeatures,
     }),
     accountDataModule,
     tagsModule,

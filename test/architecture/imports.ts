@@ -63,7 +63,7 @@ const RULES: readonly Rule[] = [
       ...KERNEL,
       MODULE_INTERFACE,
       /^server\/config\//,
-      /^server\/(compose|compose-services|settings|schema)\.ts$/,
+      /^server\/(compose|compose-services|settings|schema|unstable-features)\.ts$/,
       /^server\/appliance\//,
       /^server\/modules\/[^/]+\/index\.ts$/,
     ],
