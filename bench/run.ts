@@ -9,9 +9,13 @@ import { join } from 'node:path';
 import { median, milliseconds, perSecond, printTable, type Row, times } from './figures.ts';
 import { measureCommit, measureReply, measureSignature } from './floors.ts';
 import { measureInitialSync, MEMBERS, ROOMS, seedRooms } from './initial-sync.ts';
+import { LISTENERS, measurePushRules } from './push-rules.ts';
 import { measureBytes, measureSends, measureWakeUp } from './sends.ts';
 import { makeDataDir, registerUser, residentBytes, startProcess } from './server-process.ts';
+import { measureSearch, MESSAGES } from './search.ts';
+import { measureSlidingSync } from './sliding-sync.ts';
 import { measureStateResolution } from './state-resolution.ts';
+import { HEIGHT, measureThumbnails, WIDTH } from './thumbnails.ts';
 import { CONFLICTS, LARGE, MANY_CONFLICTS, measureStoredResolution, SMALL } from './stored-resolution.ts';
 
 const quick = process.argv.includes('--quick');
@@ -92,6 +96,19 @@ try {
     budget: '1,200 B',
     ratio: times(bytes, rowBytes, 'a bare row of 700 bytes'),
   });
+  const drawn = await measureThumbnails(data.port, server.pid);
+  rows.push({
+    what: `thumbnails of pictures of ${WIDTH} × ${HEIGHT}`,
+    figure: `${drawn.perSecond.toFixed(1)}/s`,
+    budget: '',
+    ratio: `${((100 * drawn.perSecond) / drawn.barePerSecond).toFixed(0)} % of bare sharp, two at a time`,
+  });
+  rows.push({
+    what: 'most memory while they are drawn',
+    figure: `${Math.round(drawn.peakBytes / 1e6)} MB`,
+    budget: '',
+    ratio: `${times(drawn.peakBytes, drawn.barePeakBytes, 'bare sharp')}; the server's own grew by ${Math.round(drawn.serverBytes / 1e6)} MB`,
+  });
   await server.stop();
 } finally {
   data.remove();
@@ -120,7 +137,47 @@ rows.push({
   ratio: times(stored.stallMs, stored.slicedMs, 'all it takes'),
 });
 
+const pushRules = measurePushRules();
+rows.push({
+  what: `a message held against the push rules of ${LISTENERS} members`,
+  figure: milliseconds(pushRules.ms),
+  budget: '',
+  ratio: times(pushRules.ms, pushRules.defaultMs, 'the same with the default rules alone'),
+});
+
 if (!quick) {
+  const search = await measureSearch();
+  rows.push({
+    what: `indexing ${count(MESSAGES)} messages that were there before`,
+    figure: perSecond(search.perSecond),
+    budget: '',
+    ratio: `${((100 * search.perSecond) / search.barePerSecond).toFixed(0)} % of bare FTS5`,
+  });
+  rows.push({
+    what: 'event loop held meanwhile',
+    figure: milliseconds(search.indexingStallMs),
+    budget: '20 ms',
+    ratio: times(search.indexingStallMs, commitMs, 'one commit'),
+  });
+  rows.push({
+    what: `a search in ${count(MESSAGES)} messages for a word of few`,
+    figure: milliseconds(search.rareMs),
+    budget: '',
+    ratio: times(search.rareMs, search.bareMs, 'a bare look into FTS5'),
+  });
+  rows.push({
+    what: 'a search for a word of most',
+    figure: milliseconds(search.commonMs),
+    budget: '',
+    ratio: times(search.commonMs, search.rareMs, 'that for a rare one'),
+  });
+  rows.push({
+    what: 'event loop held by searches',
+    figure: milliseconds(search.searchingStallMs),
+    budget: '20 ms',
+    ratio: times(search.searchingStallMs, search.commonMs, 'all it takes'),
+  });
+
   const big = await makeDataDir();
   try {
     let server = await startProcess(big.config, big.port);
@@ -141,6 +198,31 @@ if (!quick) {
       figure: milliseconds(ms),
       budget: '500 ms',
       ratio: times(ms, reply.oneMs, 'one reply'),
+    });
+    const sliding = await measureSlidingSync(big.port, viewer.token, ROOMS);
+    rows.push({
+      what: `sliding sync, first 20 of ${ROOMS} rooms, ${Math.round(sliding.windowBytes / 1000)} kB`,
+      figure: milliseconds(sliding.windowMs),
+      budget: '100 ms',
+      ratio: times(sliding.windowMs, ms, 'the initial /sync'),
+    });
+    rows.push({
+      what: `sliding sync, from 20 to ${ROOMS} rooms`,
+      figure: milliseconds(sliding.growthMs),
+      budget: '',
+      ratio: times(sliding.growthMs, ms, 'the initial /sync'),
+    });
+    rows.push({
+      what: `sliding sync, one of ${ROOMS} rooms changed`,
+      figure: milliseconds(sliding.changeMs),
+      budget: '5 ms',
+      ratio: times(sliding.changeMs, reply.oneMs, 'one reply'),
+    });
+    rows.push({
+      what: `sliding sync, nothing new in ${ROOMS} rooms`,
+      figure: milliseconds(sliding.quietMs),
+      budget: '',
+      ratio: times(sliding.quietMs, reply.oneMs, 'one reply'),
     });
     await server.stop();
   } finally {

@@ -2,6 +2,7 @@
  * Puts the server together: plain constructor calls, lowest layer first. The one file that knows every part. Where two
  * parts need each other, the later one is reached through a function that is called once both are there.
  */
+import { composePush } from './compose-push.ts';
 import { type ComposeNeeds, composeServices } from './compose-services.ts';
 import { createFederation, type Federation } from './federation/federation.ts';
 import { RateLimit } from './http/rate-limit.ts';
@@ -11,14 +12,15 @@ import { isRoomId, type UserId } from './matrix/identifiers.ts';
 import { collect, type Module } from './module.ts';
 import { accountData } from './modules/account-data/index.ts';
 import { accounts, type AccountsModule } from './modules/accounts/index.ts';
-import { capabilities } from './modules/capabilities/index.ts';
+import { AppserviceRegistry } from './modules/application-services/index.ts';
 import { type ContentRepository, contentRepository } from './modules/content-repository/index.ts';
+import { joiningWithConsent, withConsent } from './modules/consent/index.ts';
 import { deviceManagement } from './modules/device-management/index.ts';
 import { endToEndEncryption } from './modules/end-to-end-encryption/index.ts';
+import { invitePermission } from './modules/invite-permission/index.ts';
 import { openid } from './modules/openid/index.ts';
 import { presence } from './modules/presence/index.ts';
 import { profiles } from './modules/profiles/index.ts';
-import { push } from './modules/push/index.ts';
 import { readMarkers } from './modules/read-markers/index.ts';
 import { receipts } from './modules/receipts/index.ts';
 import { relations } from './modules/relations/index.ts';
@@ -36,21 +38,20 @@ import type { Projection } from './rooms/types.ts';
 import {
   accountLimits,
   accountsSettings,
-  capabilityFacts,
   contentSettings,
   creationSettings,
   directorySettings,
-  discoverySettings,
   federationSettings,
   membershipLimits,
+  mailSettings,
   membershipSettings,
   presenceSettings,
   profileSettings,
 } from './settings.ts';
 import type { Follower } from './storage/types.ts';
+import { createMail } from './mail/mail.ts';
 import { createSync, type Sync } from './sync/sync.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
-import { unstableFeatures } from './unstable-features.ts';
 
 export { allMigrations } from './schema.ts';
 export type { ComposeNeeds } from './compose-services.ts';
@@ -78,6 +79,10 @@ export function compose(needs: ComposeNeeds): Composition {
   const projections: Projection[] = [];
   const contributions: SyncContribution[] = [];
   const decorations: EventDecoration[] = [];
+
+  const { mailer, templates } = createMail({ db, clock, log, settings: mailSettings(config) });
+
+  const appservices = new AppserviceRegistry({ ...config.appServices, serverName, log });
 
   const federation = createFederation({
     ...needs.network,
@@ -128,6 +133,12 @@ export function compose(needs: ComposeNeeds): Composition {
   });
   const ignoredUsers = (userId: UserId): ReadonlySet<UserId> => accountDataModule.accountData.ignoredUsers(userId);
 
+  const invitesModule = invitePermission({
+    accountData: accountDataModule.accountData,
+    serverNotices: config.serverNotices?.userId,
+  });
+  const { mayInvite, isHidden: isInviteHidden } = invitesModule.permission;
+
   const sync = createSync({
     db,
     clock,
@@ -140,7 +151,12 @@ export function compose(needs: ComposeNeeds): Composition {
     contributions: () => contributions,
     decorations: () => decorations,
     ignoredUsers,
+    isInviteHidden,
     presence: { beginSync: (requester, asked) => presenceModule.presence.beginSync(requester, asked) },
+    labels: {
+      findDirectRooms: (userId) => accountDataModule.accountData.find(userId, undefined, 'm.direct'),
+      taggedRooms: (userId) => tagsModule.taggedRooms(userId),
+    },
     published: { isPublished: (roomId) => directoryModule.publication.isPublished(roomId) },
     related: { eventsRelatedBy: (events, by) => relationsModule.relations.eventsRelatedBy(events, by) },
     filterTimelineLimit: config.sync.filterTimelineLimit,
@@ -156,11 +172,15 @@ export function compose(needs: ComposeNeeds): Composition {
       onDeviceChanged: [(tx, userId, deviceId) => encryptionModule.onDeviceChanged(tx, userId, deviceId)],
       onDeviceDeleted: [
         (tx, userId, deviceId) => accountsModule.revokeDeviceTokens(tx, userId, deviceId),
+        (tx, userId, deviceId) => accountDataModule.accountData.removeOfDevice(tx, userId, deviceId),
         (tx, userId, deviceId) => toDeviceModule.onDeviceDeleted(tx, userId, deviceId),
+        (tx, userId, deviceId) => sync.removeDevice(tx, userId, deviceId),
         (tx, userId, deviceId) => encryptionModule.onDeviceDeleted(tx, userId, deviceId),
+        (tx, userId, deviceId) => pushModule.onDeviceDeleted(tx, userId, deviceId),
       ],
     },
     creationLimit: limit(limits.loginAccount),
+    isKeptUnused: (userId, deviceId) => encryptionModule.isDehydrated(userId, deviceId),
     settings: {
       deleteStaleDevicesAfterMs: config.sessions.deleteStaleDevicesAfterMs,
       userIpsMaxAgeMs: config.sessions.userIpsMaxAgeMs,
@@ -181,6 +201,7 @@ export function compose(needs: ComposeNeeds): Composition {
         (tx, { userId, displayName }) => profileService.initialise(tx, userId, displayName ?? localpartOf(userId)),
         (tx, { userId }) => userDirectoryModule.directory.refresh(tx, userId),
         (tx, account) => membership.onRegistered(tx, account),
+        (tx, { userId }) => services.people.onRegistered(tx, userId),
       ],
       onDeactivated: [
         (tx, userId) => openidModule.removeOfUser(tx, userId),
@@ -191,14 +212,26 @@ export function compose(needs: ComposeNeeds): Composition {
         (tx, userId) => pushModule.removeOfUser(tx, userId),
         (tx, userId) => readMarkersModule.removeOfUser(tx, userId),
         (tx, userId) => presenceModule.presence.remove(tx, userId),
+        (tx, userId) => services.delayed.removeOfUser(tx, userId),
+        (tx, userId) => services.people.onDeactivated(tx, userId),
+        (tx, userId) => services.threads?.removeOfUser(tx, userId),
         (tx, userId, { erase }) => {
           if (erase) profileService.erase(tx, userId);
         },
         (tx, userId) => userDirectoryModule.directory.refresh(tx, userId),
       ],
-      onDeparting: [(userId, { stopping }) => membership.leaveAll(userId, { stopping })],
+      onDeparting: [
+        (userId, { stopping }) => membership.leaveAll(userId, { stopping }),
+        (userId) => services.people.onDeparting(userId),
+      ],
+      onStandingChanged: [(tx, userId) => userDirectoryModule.directory.refresh(tx, userId)],
     },
-    isCrossSigningKey: (userId, keyId) => encryptionModule.isCrossSigningKey(userId, keyId),
+    ...(appservices.any() ? { appservices } : {}),
+    templates,
+    proofs: () => services.people.proofs,
+    isExpired: (userId) => services.people.isExpired(userId),
+    isCrossSigningKey: (userId, name) =>
+      encryptionModule.isCrossSigningKey(userId, name) || encryptionModule.isDehydrated(userId, name),
   });
 
   const openidModule = openid({ db, clock, random, serverName, limit: limit({ perSecond: 1, burstCount: 10 }) });
@@ -210,6 +243,7 @@ export function compose(needs: ComposeNeeds): Composition {
     serverName,
     sender: edus,
     devices: { listDeviceIds: (userId) => devicesModule.devices.list(userId).map(({ deviceId }) => deviceId) },
+    take: (tx, message) => services.appservices.takeMessage(tx, message),
   });
 
   const encryptionModule = endToEndEncryption({
@@ -225,12 +259,15 @@ export function compose(needs: ComposeNeeds): Composition {
     rooms: rooms.members,
     federation: { client, sender: edus, destinations },
     devices: {
-      exists: (userId, deviceId) => devicesModule.devices.exists(userId, deviceId),
+      ...devicesModule.devices,
       findDisplayName: (userId, deviceId) => devicesModule.devices.find(userId, deviceId)?.displayName,
     },
+    toDevice: toDeviceModule.toDevice,
   });
 
-  const { events, state, members, timeline, visibility, sender } = rooms;
+  const { events, state, members, timeline, visibility } = rooms;
+  const checkConsent = (userId: UserId): void => services.people.consent?.check(userId);
+  const sender = withConsent(rooms.sender, checkConsent);
   const { formatter, tokens } = sync;
   const messageLimit = limit(limits.message);
 
@@ -269,6 +306,7 @@ export function compose(needs: ComposeNeeds): Composition {
     client,
     log,
     media: { find: (mxcUri) => mediaModule?.media.describe(mxcUri) },
+    summon: (userId) => services.appservices.summonUser(userId),
     settings: profileSettings(config),
     rooms: members,
     state,
@@ -309,6 +347,14 @@ export function compose(needs: ComposeNeeds): Composition {
 
   const directoryModule = roomDirectory({
     db,
+    ...(appservices.any()
+      ? {
+          reservations: {
+            mayChange: (alias, appserviceId) => appservices.mayChangeAlias(alias, appserviceId),
+            request: (alias) => services.appservices.summonAlias(alias),
+          },
+        }
+      : {}),
     client,
     log,
     settings: directorySettings(config),
@@ -332,7 +378,13 @@ export function compose(needs: ComposeNeeds): Composition {
       aliases,
       profiles: profileService,
       users: accountsModule.lookup,
-      ...(rooms.federated === undefined ? {} : { remote: rooms.federated.remote }),
+      summon: (userId) => services.appservices.summonUser(userId),
+      mayInvite,
+      ...(rooms.federated === undefined ? {} : { remote: joiningWithConsent(rooms.federated.remote, checkConsent) }),
+      thirdPartyInvites: {
+        invite: (...order) => services.people.threepids.invites.invite(...order),
+        isKeyValid: (...key) => services.people.threepids.invites.isKeyValid(...key),
+      },
       createRoom: ({ creator, federated, ...order }) =>
         creationModule.creation.createRoom(creator, {
           ...order,
@@ -374,12 +426,18 @@ export function compose(needs: ComposeNeeds): Composition {
     invites: {
       checkLimits: (by, invitees) => membership.checkInviteLimits(by, invitees),
       invite: (by, roomId, invitee, options) => membership.invite(by, roomId, invitee, { ...options, limited: false }),
+      mayInvite,
+      ...(config.registration.threepidLookupAllowed
+        ? { inviteByAddress: (by, roomId, invitee) => membership.inviteByAddress(by, roomId, invitee) }
+        : {}),
       reachesOtherServers: true,
     },
   });
 
   const eventsModule = roomEvents({
     elsewhere: rooms.federated?.history,
+    isUserOfAppservice: (appserviceId, userId) => appservices.isUserOf(appserviceId, userId),
+    delayed: { schedule: (draft) => services.delayed.schedule(draft) },
     clock,
     serverName,
     events,
@@ -424,19 +482,22 @@ export function compose(needs: ComposeNeeds): Composition {
     sender: { send: ({ userId }) => presenceModule.presence.active(userId) },
     onRead: (tx, receipt) => pushModule.onRead(tx, receipt),
   });
-  const pushModule = push({
-    db,
-    clock,
-    log,
-    serverName,
-    events,
-    state,
-    members,
-    visibility,
+  const pushModule = composePush({
+    ...needs,
+    rooms,
+    federation,
+    mailer,
+    profiles: profileService,
+    findMailOwner: (address) => services.people.threepids.findOwner('email', address),
+    isSilenced: (userId) => services.people.isExpired(userId),
     threads: threadsModule.threads,
+    ...(config.push.threadsAreFollowed
+      ? { followed: { isSubscribed: (...thread) => services.threads?.isSubscribed(...thread) ?? false } }
+      : {}),
     ignoredUsers,
+    isInviteHidden,
     formatter,
-    settings: { enabled: config.push.enabled },
+    limit: limit({ perSecond: 10, burstCount: 50 }),
   });
 
   const tagsModule = tags({ db });
@@ -457,27 +518,35 @@ export function compose(needs: ComposeNeeds): Composition {
 
   const services = composeServices({
     ...needs,
+    appservices,
+    encryption: encryptionModule,
+    receipts: receiptsModule,
+    mailer,
+    templates,
+    profiles: profileService,
+    onMailAdded: pushModule.onMailRegistered,
+    onMailRemoved: pushModule.onMailRemoved,
     limit,
     federation,
     rooms,
     sync,
     accounts: accountsModule,
+    devices: devicesModule.devices,
     presence: presenceModule.presence,
     membership,
     directory: directoryModule,
+    media: mediaModule,
     events: eventsModule,
+    relations: relationsModule.relations,
+    ignoredUsers,
   });
 
   const modules: readonly Module[] = [
     accountsModule,
     devicesModule,
     openidModule,
-    capabilities({
-      facts: capabilityFacts(config, accountsModule),
-      settings: discoverySettings(config),
-      unstableFeatures,
-    }),
     accountDataModule,
+    invitesModule,
     tagsModule,
     toDeviceModule,
     encryptionModule,
@@ -498,6 +567,7 @@ export function compose(needs: ComposeNeeds): Composition {
     ...services.modules,
   ];
 
+  projections.push(...sync.projections);
   for (const module of modules) {
     projections.push(...(module.projections ?? []));
     contributions.push(...(module.sync ?? []));

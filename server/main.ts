@@ -75,6 +75,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
         parts.federation.wake();
         parts.rooms.federated?.history.wake();
         followers.retryNow();
+        for (const module of parts.modules) module.wake?.();
       },
       addresses,
       setupLink: options.setupLink === true ? setupLink(parts.accounts.setupLink.path(), addresses) : undefined,

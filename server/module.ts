@@ -23,6 +23,8 @@ export interface Module {
   /** Begins timers and the like; whoever starts it stops it. */
   start?(): void;
   stop?(): Promise<void> | void;
+  /** The machine woke up, or its network changed: what waits for another try may try at once. */
+  wake?(): void;
 }
 
 /**

@@ -1,8 +1,14 @@
 /** The tables of all parts. Beside compose.ts, since the database is opened, and migrated, before any part is made. */
 import { federationMigrations } from './federation/schema.ts';
+import { mailMigrations } from './mail/mail.ts';
 import { migrations as accountDataMigrations } from './modules/account-data/index.ts';
+import { migrations as validityMigrations } from './modules/account-validity/index.ts';
+import { migrations as consentMigrations } from './modules/consent/index.ts';
+import { migrations as threepidMigrations } from './modules/third-party-ids/index.ts';
 import { migrations as accountsMigrations } from './modules/accounts/index.ts';
+import { migrations as appserviceMigrations } from './modules/application-services/index.ts';
 import { migrations as mediaMigrations } from './modules/content-repository/index.ts';
+import { migrations as delayedEventMigrations } from './modules/delayed-events/index.ts';
 import { migrations as deviceMigrations } from './modules/device-management/index.ts';
 import { migrations as encryptionMigrations } from './modules/end-to-end-encryption/index.ts';
 import { migrations as guestAccessMigrations } from './modules/guest-access/index.ts';
@@ -17,10 +23,13 @@ import { migrations as reportMigrations } from './modules/report-content/index.t
 import { migrations as directoryMigrations } from './modules/room-directory/index.ts';
 import { migrations as eventMigrations } from './modules/room-events/index.ts';
 import { migrations as membershipMigrations } from './modules/room-membership/index.ts';
+import { migrations as searchMigrations } from './modules/search/index.ts';
 import { migrations as toDeviceMigrations } from './modules/send-to-device/index.ts';
 import { migrations as spaceMigrations } from './modules/spaces/index.ts';
 import { migrations as tagMigrations } from './modules/tags/index.ts';
 import { migrations as threadMigrations } from './modules/threading/index.ts';
+import { migrations as previewMigrations } from './modules/url-previews/index.ts';
+import { migrations as threadSubscriptionMigrations } from './modules/thread-subscriptions/index.ts';
 import { migrations as userDirectoryMigrations } from './modules/user-directory/index.ts';
 import { migrations as roomMigrations } from './rooms/rooms.ts';
 import { syncMigrations } from './sync/token.ts';
@@ -53,4 +62,13 @@ export const allMigrations: readonly MigrationSet[] = [
   presenceMigrations,
   mediaMigrations,
   spaceMigrations,
+  mailMigrations,
+  threepidMigrations,
+  consentMigrations,
+  validityMigrations,
+  delayedEventMigrations,
+  previewMigrations,
+  appserviceMigrations,
+  threadSubscriptionMigrations,
+  searchMigrations,
 ];

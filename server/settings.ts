@@ -4,15 +4,19 @@ import type { FederationSettings } from './federation/federation.ts';
 import type { RateLimit } from './http/rate-limit.ts';
 import { isRoomId } from './matrix/identifiers.ts';
 import type { JsonObject } from './matrix/json.ts';
-import { roomVersions } from './matrix/room-versions.ts';
+import { roomVersions, unstableRoomVersions } from './matrix/room-versions.ts';
+import type { MailPartSettings } from './mail/mail.ts';
 import type { AccountsModule, AccountsNeeds, AccountsSettings } from './modules/accounts/index.ts';
+import type { ThirdPartySettings } from './modules/third-party-ids/index.ts';
 import type { ContentSettings } from './modules/content-repository/index.ts';
 import type { CreationSettings } from './modules/room-creation/index.ts';
 import type { DirectorySettings } from './modules/room-directory/index.ts';
 import type { MembershipLimits, MembershipSettings } from './modules/room-membership/index.ts';
 import type { CapabilitiesNeeds, CapabilityFacts } from './modules/capabilities/index.ts';
 import type { PresenceSettings } from './modules/presence/index.ts';
+import type { PreviewSettings } from './modules/url-previews/index.ts';
 import type { ProfileModuleSettings } from './modules/profiles/index.ts';
+import type { VoipSettings } from './modules/voip/index.ts';
 
 type MakeLimit = (options: RateLimitSetting) => RateLimit;
 
@@ -24,6 +28,8 @@ function wellKnownClient({ publicBaseUrl, publicBaseUrlGiven, ...config }: Confi
     ...(config.registration.defaultIdentityServer === undefined
       ? {}
       : { 'm.identity_server': { base_url: config.registration.defaultIdentityServer } }),
+    // Where clients looked for what carries group calls before they could ask for it (MSC4143).
+    ...(config.rtcTransports.length === 0 ? {} : { 'org.matrix.msc4143.rtc_foci': config.rtcTransports }),
     ...config.extraWellKnownClientContent,
   };
 }
@@ -31,7 +37,14 @@ function wellKnownClient({ publicBaseUrl, publicBaseUrlGiven, ...config }: Confi
 export function accountsSettings(config: Config): AccountsSettings {
   const { serverName, registration, sessions, passwords } = config;
   const publicBaseUrl = config.publicBaseUrlGiven ? config.publicBaseUrl : undefined;
-  return { serverName, publicBaseUrl, wellKnown: wellKnownClient(config), registration, sessions, passwords };
+  return {
+    serverName,
+    publicBaseUrl,
+    wellKnown: wellKnownClient(config),
+    registration: { ...registration, requiresTerms: config.userConsent?.requiredAtRegistration === true },
+    sessions,
+    passwords,
+  };
 }
 
 export function accountLimits({ rateLimits }: Config, limit: MakeLimit): AccountsNeeds['limits'] {
@@ -49,15 +62,19 @@ export function capabilityFacts(config: Config, accounts: AccountsModule): Capab
   return {
     roomVersions: {
       default: config.rooms.defaultVersion,
-      available: Object.fromEntries([...roomVersions.keys()].map((id) => [id, 'stable'])),
+      available: Object.fromEntries([
+        ...Array.from(roomVersions.keys(), (id) => [id, 'stable']),
+        ...Array.from(unstableRoomVersions.keys(), (id) => [id, 'unstable']),
+      ]),
     },
     forgetsRoomsOnLeave: config.rooms.forgetOnLeave,
     givesLoginTokens: config.sessions.loginViaExistingSession.enabled,
+    delayedEvents: delayLimits(config),
     canChangePassword: ({ userId }) => accounts.canChangePassword(userId),
     canChangeThreepids: () => config.registration.threepidChangesAllowed,
     canChangeDisplayName: ({ isAdmin }) => config.profiles.displayNameChangesAllowed || isAdmin,
     canChangeAvatar: ({ isAdmin }) => config.profiles.avatarChangesAllowed || isAdmin,
-    canModerateAccounts: () => false,
+    canModerateAccounts: ({ isAdmin }) => isAdmin,
   };
 }
 
@@ -162,4 +179,46 @@ export function presenceSettings({ presence }: Config): PresenceSettings {
 
 export function contentSettings({ serverName, media }: Config): ContentSettings {
   return { serverName, ...media };
+}
+
+export function mailSettings({ serverName, publicBaseUrl, templateDirectories, email }: Config): MailPartSettings {
+  return { serverName, publicBaseUrl, templateDirectories, email };
+}
+
+/** How far ahead, and how many, events can be delayed; undefined where none can. */
+export function delayLimits({ rooms }: Config): CapabilityFacts['delayedEvents'] {
+  const { maxEventDelayMs: maxDelayMs, maxDelayedEventsPerUser: maxScheduled } = rooms;
+  return maxDelayMs === undefined || maxScheduled === 0 ? undefined : { maxDelayMs, maxScheduled };
+}
+
+export function previewSettings({ urlPreviews }: Config): PreviewSettings {
+  return urlPreviews;
+}
+
+/** Where requests for previews must not lead: what stands for this machine itself is added to what is configured. */
+export function previewGuard({ urlPreviews: { deny, allow } }: Config): {
+  deny: readonly string[];
+  allow: readonly string[];
+} {
+  return { deny: [...deny, '0.0.0.0/8', '::/128'], allow };
+}
+
+export function voipSettings({ turn, rtcTransports }: Config): VoipSettings {
+  return { turn, rtcTransports };
+}
+
+export function threepidSettings({ serverName, publicBaseUrl, registration, email }: Config): ThirdPartySettings {
+  return {
+    serverName,
+    publicBaseUrl,
+    allowedThreepids: registration.allowedThreepids,
+    changesAllowed: registration.threepidChangesAllowed,
+    lookupAllowed: registration.threepidLookupAllowed,
+    inhibitErrors: registration.inhibitThreepidTokenErrors,
+    nextLinkDomains: registration.nextLinkDomains,
+    msisdnDelegate: registration.msisdnDelegate,
+    msisdnRegistration: !registration.msisdnDisabled,
+    tokenLifetimeMs: email?.validationTokenLifetimeMs ?? 3_600_000,
+    inviteClientLocation: email?.inviteClientLocation,
+  };
 }

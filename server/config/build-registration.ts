@@ -1,5 +1,5 @@
+import { basename, join } from 'node:path';
 import { buildUserId, type ServerName, type UserId } from '../matrix/identifiers.ts';
-import { allOptions } from './options/all.ts';
 import { findRegistrationSecret, findSecret } from './secrets.ts';
 import type { Source } from './source.ts';
 import type { Config } from './types.ts';
@@ -10,6 +10,7 @@ const DEFAULT_REFRESHABLE_LIFETIME_MS = 300_000;
 export function buildRegistration(source: Source, serverName: ServerName, makeFiles: boolean): Config['registration'] {
   const v = source.values;
   checkVerification(source);
+  checkThreepids(source);
   const inviter = v.auto_join_mxid_localpart;
   if (v.autocreate_auto_join_room_preset !== 'public_chat' && inviter === undefined) {
     source.refuse(
@@ -31,6 +32,7 @@ export function buildRegistration(source: Source, serverName: ServerName, makeFi
     inhibitUserInUseError: v.inhibit_user_in_use_error,
     underscorePrefixAllowed: v.allow_underscore_prefixed_registration,
     threepidChangesAllowed: v.enable_3pid_changes,
+    threepidLookupAllowed: v.enable_3pid_lookup,
     inhibitThreepidTokenErrors: v.request_token_inhibit_3pid_errors,
     nextLinkDomains: v.next_link_domain_whitelist,
     msisdnDelegate: v.account_threepid_delegates.msisdn,
@@ -68,16 +70,8 @@ export function userHere(
 function checkVerification(source: Source): void {
   const v = source.values;
   if (!v.enable_registration || v.enable_registration_without_verification || v.registration_requires_token) return;
-  // What has no effect yet keeps nobody out.
-  const verified =
-    (works('enable_registration_captcha') && v.enable_registration_captcha) ||
-    (works('email') && v.registrations_require_3pid.length > 0);
-  if (verified) return;
-  const ways = [
-    'registration_requires_token',
-    ...(works('enable_registration_captcha') ? ['enable_registration_captcha'] : []),
-    ...(works('email') ? ['registrations_require_3pid'] : []),
-  ];
+  if (v.enable_registration_captcha || v.registrations_require_3pid.length > 0) return;
+  const ways = ['registration_requires_token', 'enable_registration_captcha', 'registrations_require_3pid'];
   source.refuse(
     [
       'enable_registration',
@@ -90,8 +84,20 @@ function checkVerification(source: Source): void {
   );
 }
 
-function works(name: 'enable_registration_captcha' | 'email'): boolean {
-  return allOptions[name].note === undefined;
+// Nobody could register, and nobody would know why.
+function checkThreepids(source: Source): void {
+  const v = source.values;
+  if (!v.enable_registration) return;
+  if (v.registrations_require_3pid.includes('email') && v.email === undefined) {
+    source.refuse(['registrations_require_3pid', 'email'], 'asks for mail addresses, which needs the option email');
+  }
+  const needsText = v.registrations_require_3pid.includes('msisdn') && !v.disable_msisdn_registration;
+  if (needsText && v.account_threepid_delegates.msisdn === undefined) {
+    source.refuse(
+      ['registrations_require_3pid', 'account_threepid_delegates'],
+      'asks for phone numbers, which needs account_threepid_delegates: msisdn',
+    );
+  }
 }
 
 function buildCaptcha(source: Source): Config['registration']['captcha'] {
@@ -138,5 +144,44 @@ export function buildSessions(source: Source): Config['sessions'] {
       requireUiAuth: v.login_via_existing_session.require_ui_auth,
       tokenTimeoutMs: v.login_via_existing_session.token_timeout,
     },
+  };
+}
+
+/** The policy users agree to; undefined where there is none. */
+export function buildUserConsent(source: Source): Config['userConsent'] {
+  const { user_consent: given } = source.values;
+  if (given === undefined) return undefined;
+  const formSecret = findSecret(source, 'form_secret');
+  const { template_dir: directory, version } = given;
+  if (directory === undefined || version === undefined || formSecret === undefined) {
+    source.refuse(['user_consent', 'form_secret'], 'needs template_dir and version, and the option form_secret');
+    return undefined;
+  }
+  return {
+    policyDirectory: join(directory, 'en'),
+    version: String(version),
+    policyName: given.policy_name,
+    formSecret,
+    requiredAtRegistration: given.require_at_registration,
+    blockEventsError: given.block_events_error,
+    noticeContent: given.server_notice_content,
+    noticesToGuests: given.send_server_notice_to_guests,
+  };
+}
+
+/** Accounts that expire; undefined where they don't. */
+export function buildAccountValidity(source: Source): Config['accountValidity'] {
+  const { account_validity: given } = source.values;
+  if (!given.enabled) return undefined;
+  if (given.period === undefined) {
+    source.refuse(['account_validity'], 'needs period');
+    return undefined;
+  }
+  return {
+    periodMs: given.period,
+    renewAtMs: given.renew_at,
+    subject: given.renew_email_subject,
+    renewedPage: basename(given.account_renewed_html_path),
+    invalidPage: basename(given.invalid_token_html_path),
   };
 }

@@ -4,12 +4,17 @@ import type { Config } from './types.ts';
 
 const SMTP_PORT = 25;
 const SMTP_TLS_PORT = 465;
+const MATRIX_TO = 'https://matrix.to';
 
 /** How mails are sent; undefined where they aren't. */
 export function buildEmail(source: Source): Config['email'] {
   const { email } = source.values;
   if (email === undefined) return undefined;
   if (email.notif_from === undefined) source.refuse(['email'], 'needs notif_from, the sender of mails');
+  if (email.force_tls && !email.enable_tls) source.refuse(['email'], 'force_tls needs enable_tls');
+  if (email.require_transport_security && !email.enable_tls) {
+    source.refuse(['email'], 'require_transport_security needs enable_tls');
+  }
   const subjects = Object.entries(email.subjects).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return {
     host: email.smtp_host,
@@ -23,7 +28,8 @@ export function buildEmail(source: Source): Config['email'] {
     notifications: email.enable_notifs,
     notificationsForNewUsers: email.notif_for_new_users,
     notificationDelayMs: email.notif_delay_before_mail,
-    clientBaseUrl: email.client_base_url,
+    clientBaseUrl: email.client_base_url ?? email.riot_base_url ?? MATRIX_TO,
+    inviteClientLocation: email.invite_client_location,
     validationTokenLifetimeMs: email.validation_token_lifetime,
     subjects: Object.fromEntries(subjects),
   };
@@ -37,6 +43,14 @@ function tlsMode(email: {
   if (email.force_tls) return 'implicit';
   if (email.require_transport_security) return 'required';
   return email.enable_tls ? 'opportunistic' : 'off';
+}
+
+/** Where an administrator keeps their own templates, the first to be looked at first. */
+export function templateDirectories(source: Source): readonly string[] {
+  const { templates, email, account_validity: validity } = source.values;
+  return [templates.custom_template_directory, email?.template_dir, validity.template_dir].filter(
+    (directory) => directory !== undefined,
+  );
 }
 
 /** The TURN servers clients are told of. */

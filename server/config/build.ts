@@ -2,9 +2,17 @@ import { join } from 'node:path';
 import type { ServerName } from '../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../matrix/json.ts';
 import { DEFAULT_ROOM_VERSION } from '../matrix/room-versions.ts';
+import { readAppServices } from './app-services.ts';
 import { buildFederation, buildOutbound, buildTrustedKeyServers, checkOldKeys } from './build-federation.ts';
-import { buildRegistration, buildSessions, userHere } from './build-registration.ts';
-import { buildEmail, buildTurn } from './build-services.ts';
+import { buildUrlPreviews } from './build-previews.ts';
+import {
+  buildAccountValidity,
+  buildRegistration,
+  buildSessions,
+  buildUserConsent,
+  userHere,
+} from './build-registration.ts';
+import { buildEmail, buildTurn, templateDirectories } from './build-services.ts';
 import { buildMedia, buildUsers } from './build-users.ts';
 import { buildListeners } from './listeners.ts';
 import { buildLogConfig } from './log-config.ts';
@@ -40,12 +48,6 @@ export function buildConfig(source: Source, serverName: ServerName, circumstance
   }
   if (v.limit_usage_by_mau && v.max_mau_value === 0) {
     source.refuse(['limit_usage_by_mau', 'max_mau_value'], 'needs max_mau_value, the number of users');
-  }
-  if (v.url_preview_enabled && v.url_preview_ip_range_blacklist === undefined) {
-    source.refuse(
-      ['url_preview_enabled', 'url_preview_ip_range_blacklist'],
-      'needs url_preview_ip_range_blacklist, the addresses that must not be fetched (an empty list for none)',
-    );
   }
   checkOldKeys(source);
   for (const authority of v.federation_custom_ca_list ?? []) {
@@ -103,25 +105,25 @@ export function buildConfig(source: Source, serverName: ServerName, circumstance
       includeContent: v.push.include_content,
       countRooms: v.push.group_unread_count_by_room,
       jitterMs: v.push.jitter_delay,
+      threadsAreFollowed: v.hearth.thread_subscriptions,
     },
     media: buildMedia(v, dataDir),
-    urlPreviews: {
-      enabled: v.url_preview_enabled,
-      deny: v.url_preview_ip_range_blacklist ?? [],
-      allow: v.url_preview_ip_range_whitelist,
-      blockedUrls: v.url_preview_url_blacklist,
-      maxPageBytes: v.max_spider_size,
-      acceptLanguage: v.url_preview_accept_language,
-      oembedDefaultProviders: !v.oembed.disable_default_providers,
-      oembedProviderFiles: v.oembed.additional_providers,
-    },
+    urlPreviews: buildUrlPreviews(source),
     outbound: buildOutbound(v),
     federation: buildFederation(v),
     rateLimits: buildRateLimits(v),
     email: buildEmail(source),
+    templateDirectories: templateDirectories(source),
+    userConsent: buildUserConsent(source),
+    accountValidity: buildAccountValidity(source),
     turn: buildTurn(source),
+    rtcTransports: v.matrix_rtc.transports,
     serverNotices: buildServerNotices(source, serverName),
-    appServiceFiles: v.app_service_config_files,
+    appServices: {
+      registrations: readAppServices(source, serverName),
+      tracksAddresses: v.track_appservice_user_ips,
+      tokenInAddress: v.use_appservice_legacy_authorization,
+    },
     adminContact: v.admin_contact,
     disabledReason: v.hs_disabled ? v.hs_disabled_message : undefined,
     usageLimit: {
@@ -199,7 +201,8 @@ function buildRooms(source: Source): Config['rooms'] {
     excludedFromSync: v.exclude_rooms_from_sync,
     allowPerRoomProfiles: v.allow_per_room_profiles,
     prejoinState: prejoin.disable_default_event_types ? additional : [...standard, ...additional],
-    maxEventDelayMs: v.max_event_delay_duration ?? undefined,
+    maxEventDelayMs: v.max_event_delay_duration || undefined,
+    maxDelayedEventsPerUser: v.hearth.max_delayed_events_per_user,
     dummyEventsThreshold: v.dummy_events_threshold,
     searchEnabled: v.enable_search,
     autoAcceptInvites: {

@@ -53,7 +53,7 @@ function buildListener(source: Source, values: ListenerValues, index: number): L
         source.warn('listeners', `${name}: the resource ${resource} has no effect`);
         continue;
       }
-      if (resource === 'metrics' || resource === 'consent') {
+      if (resource === 'metrics') {
         source.warn('listeners', `${name}: the resource ${resource} is understood, but has no effect yet`);
       }
       for (const one of [resource, ...(implied[resource] ?? [])]) {

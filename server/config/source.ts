@@ -1,10 +1,13 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { isMap, LineCounter, parseDocument } from 'yaml';
+import { readdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { LineCounter, parseDocument } from 'yaml';
 import { allOptions, type OptionValues } from './options/all.ts';
 import { readFields } from './option.ts';
-import { Place, type PlaceFile } from './place.ts';
+import { Place } from './place.ts';
 import type { Problem } from './problems.ts';
+import { fileError, readYamlFile } from './yaml-file.ts';
+
+export { fileError } from './yaml-file.ts';
 
 /** What the configuration files say, and where. */
 export class Source {
@@ -75,39 +78,9 @@ export class Source {
   }
 
   #parse(path: string): Place | undefined {
-    let text: string;
-    try {
-      text = readFileSync(path, 'utf8');
-    } catch (error) {
-      this.#fail(path, fileError(error));
-      return undefined;
-    }
-    const lines = new LineCounter();
-    // Synapse reads YAML 1.1: yes and no are truth values, << merges.
-    const document = parseDocument(text, { version: '1.1', lineCounter: lines, prettyErrors: false });
-    const file: PlaceFile = {
-      name: path,
-      directory: dirname(path),
-      document,
-      lines,
-      problems: this.problems,
-      warnings: this.warnings,
-    };
-    for (const { code, message, pos } of document.errors) {
-      const { line, col } = lines.linePos(pos[0]);
-      const said = code === 'DUPLICATE_KEY' ? `${keyAt(text, pos[0])} is written twice` : `not valid YAML: ${message}`;
-      this.problems.push({ file: path, line, column: col, option: '', message: said });
-    }
-    if (document.errors.length > 0) {
-      this.#incomplete = true;
-      return undefined;
-    }
-    const root = new Place(file, '', document.contents ?? undefined);
-    if (root.node !== undefined && !isMap(root.node)) {
-      this.#incomplete = true;
-      root.refuse('a configuration is a mapping of options to values, one "name: value" a line');
-      return undefined;
-    }
+    const purpose = 'a configuration is a mapping of options to values, one "name: value" a line';
+    const root = readYamlFile(path, purpose, this);
+    if (root === undefined) this.#incomplete = true;
     return root;
   }
 
@@ -122,24 +95,4 @@ export class Source {
     this.#incomplete = true;
     this.problems.push({ file: path, line: undefined, column: undefined, option: '', message });
   }
-}
-
-function keyAt(text: string, start: number): string {
-  const [key = ''] = /^[^:\r\n]{1,80}/.exec(text.slice(start)) ?? [];
-  return key === '' ? 'an option' : key.trim();
-}
-
-/** What a file system error means, without its path and call. */
-export function fileError(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const meanings: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such file or directory',
-    EACCES: 'permission denied',
-    EPERM: 'not permitted',
-    EISDIR: 'is a directory',
-    ENOTDIR: 'a part of its path is not a directory',
-    ENOSPC: 'the disk is full',
-    EROFS: 'the file system is read-only',
-  };
-  return meanings[code] ?? (error instanceof Error ? error.message : String(error));
 }

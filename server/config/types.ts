@@ -39,6 +39,26 @@ export interface ListenerConfig {
   readonly compressed: readonly ListenerResource[];
 }
 
+/** A part of a web address, as Python's urlsplit names it. */
+export type UrlPart =
+  | 'scheme'
+  | 'netloc'
+  | 'path'
+  | 'query'
+  | 'fragment'
+  | 'username'
+  | 'password'
+  | 'hostname'
+  | 'port';
+
+/** A site that describes its pages in the oEmbed format. */
+export interface OembedProvider {
+  /** Where it answers. */
+  readonly endpoint: string;
+  /** Addresses of its pages, with `*` for any text. */
+  readonly schemes: readonly string[];
+}
+
 /** A rule for aliases and the room list; the first that matches decides. Globs: `*` and `?`. */
 export interface RoomRule {
   readonly userId: string;
@@ -136,6 +156,7 @@ export interface Config {
     readonly prejoinState: readonly { readonly type: string; readonly stateKey: string | undefined }[];
     /** Undefined: delayed events are off. */
     readonly maxEventDelayMs: number | undefined;
+    readonly maxDelayedEventsPerUser: number;
     /** More forward extremities than this are joined by an event of this server's own. */
     readonly dummyEventsThreshold: number;
     readonly searchEnabled: boolean;
@@ -175,6 +196,7 @@ export interface Config {
     readonly inhibitUserInUseError: boolean;
     readonly underscorePrefixAllowed: boolean;
     readonly threepidChangesAllowed: boolean;
+    readonly threepidLookupAllowed: boolean;
     readonly inhibitThreepidTokenErrors: boolean;
     /** Undefined: any. */
     readonly nextLinkDomains: readonly string[] | undefined;
@@ -264,6 +286,8 @@ export interface Config {
     readonly includeContent: boolean;
     readonly countRooms: boolean;
     readonly jitterMs: number;
+    /** Users follow threads one by one (MSC4306). */
+    readonly threadsAreFollowed: boolean;
   };
 
   readonly media: {
@@ -295,11 +319,12 @@ export interface Config {
     readonly enabled: boolean;
     readonly deny: readonly string[];
     readonly allow: readonly string[];
-    readonly blockedUrls: readonly Readonly<Record<string, string>>[];
+    /** What an address has to be like in all these parts to be left alone. */
+    readonly blockedUrls: readonly (readonly { readonly part: UrlPart; readonly pattern: RegExp }[])[];
     readonly maxPageBytes: number;
     readonly acceptLanguage: readonly string[];
     readonly oembedDefaultProviders: boolean;
-    readonly oembedProviderFiles: readonly string[];
+    readonly oembedProviders: readonly OembedProvider[];
   };
 
   /** CIDR ranges that outgoing requests may not, or in spite of that may, reach. */
@@ -380,8 +405,36 @@ export interface Config {
         readonly notificationsForNewUsers: boolean;
         readonly notificationDelayMs: number;
         readonly clientBaseUrl: string;
+        readonly inviteClientLocation: string | undefined;
         readonly validationTokenLifetimeMs: number;
         readonly subjects: Readonly<Record<string, string>>;
+      }
+    | undefined;
+  /** Directories with templates that go before the built-in ones, the first to be looked at first. */
+  readonly templateDirectories: readonly string[];
+  /** A policy that users have to agree to. */
+  readonly userConsent:
+    | {
+        /** Has a template for each version, and `success.html`. */
+        readonly policyDirectory: string;
+        readonly version: string;
+        readonly policyName: string;
+        readonly formSecret: string;
+        readonly requiredAtRegistration: boolean;
+        readonly blockEventsError: string | undefined;
+        /** The notice that users are asked with; `%(consent_uri)s` in its texts becomes their link. */
+        readonly noticeContent: JsonObject | undefined;
+        readonly noticesToGuests: boolean;
+      }
+    | undefined;
+  /** Accounts that expire. */
+  readonly accountValidity:
+    | {
+        readonly periodMs: number;
+        readonly renewAtMs: number | undefined;
+        readonly subject: string;
+        readonly renewedPage: string;
+        readonly invalidPage: string;
       }
     | undefined;
   readonly turn: {
@@ -392,6 +445,8 @@ export interface Config {
     readonly userLifetimeMs: number;
     readonly guestsAllowed: boolean;
   };
+  /** What carries group calls (MSC4143), as clients understand it. */
+  readonly rtcTransports: readonly JsonObject[];
   readonly serverNotices:
     | {
         readonly userId: UserId;
@@ -403,7 +458,13 @@ export interface Config {
         readonly autoJoin: boolean;
       }
     | undefined;
-  readonly appServiceFiles: readonly string[];
+  readonly appServices: {
+    readonly registrations: readonly AppServiceRegistration[];
+    /** Whether it is remembered from where they use the devices of their users. */
+    readonly tracksAddresses: boolean;
+    /** Whether they are sent their token in the address, too. */
+    readonly tokenInAddress: boolean;
+  };
   readonly adminContact: string | undefined;
   /** The reason users are shut out with; undefined: they are not. */
   readonly disabledReason: string | undefined;
@@ -413,4 +474,29 @@ export interface Config {
     readonly maxMonthlyUsers: number;
     readonly trialDays: number;
   };
+}
+
+/** An application service, as its registration describes it (spec: application service API, "Registration"). */
+export interface AppServiceRegistration {
+  readonly id: string;
+  /** Where it listens; undefined: nothing is sent to it. */
+  readonly url: string | undefined;
+  readonly asToken: string;
+  readonly hsToken: string;
+  readonly senderUserId: UserId;
+  readonly rateLimited: boolean;
+  readonly protocols: readonly string[];
+  readonly receivesEphemeral: boolean;
+  /** Device lists and counts of one-time keys (MSC3202). */
+  readonly receivesDeviceNews: boolean;
+  readonly namespaces: {
+    readonly users: readonly AppServiceNamespace[];
+    readonly aliases: readonly AppServiceNamespace[];
+    readonly rooms: readonly AppServiceNamespace[];
+  };
+}
+
+export interface AppServiceNamespace {
+  readonly pattern: RegExp;
+  readonly exclusive: boolean;
 }

@@ -13,6 +13,7 @@ import { WellKnown } from './discovery/well-known.ts';
 import type { Dial } from './outbound/dial.ts';
 import { createGuardedHttp, type GuardedHttp } from './outbound/guarded-http.ts';
 import { Outbound, type OutboundSettings } from './outbound/outbound.ts';
+import type { ProxySettings } from './outbound/proxy.ts';
 import { ordinaryTls } from './outbound/tls-policy.ts';
 import type { Destinations, FederationClient } from './types.ts';
 
@@ -43,8 +44,11 @@ export interface FederationNetwork {
   readonly discovery: Discovery;
   /** HTTP to whoever is no homeserver: push gateways, identity servers. Certificates are checked in the ordinary way. */
   readonly http: GuardedHttp;
-  /** HTTP under another deny list, as previews of web pages have one. It is woken and closed with the rest. */
-  guardedHttp(settings: Pick<OutboundSettings, 'deny' | 'allow'>): GuardedHttp;
+  /**
+   * HTTP under another deny list, as previews of web pages have one, and through other proxies where these are given. It is
+   * woken and closed with the rest.
+   */
+  guardedHttp(settings: Pick<OutboundSettings, 'deny' | 'allow'> & Partial<ProxySettings>): GuardedHttp;
   /** The machine slept or changed its network: nothing that was known of the way is relied on, and all are tried again. */
   wake(): void;
   /** Breaks off what is under way. */
@@ -66,8 +70,8 @@ export function createFederationNetwork(needs: NetworkNeeds): FederationNetwork 
     outbounds.push(outbound);
     return outbound;
   };
-  const guardedHttp: FederationNetwork['guardedHttp'] = ({ deny, allow }) =>
-    createGuardedHttp({ outbound: createOutbound({ ...settings.outbound, tls: ordinaryTls, deny, allow }), clock });
+  const guardedHttp: FederationNetwork['guardedHttp'] = (own) =>
+    createGuardedHttp({ outbound: createOutbound({ ...settings.outbound, tls: ordinaryTls, ...own }), clock });
 
   const outbound = createOutbound(settings.outbound);
   const wellKnown = new WellKnown({ http: createGuardedHttp({ outbound, clock }), clock, random });
@@ -78,7 +82,7 @@ export function createFederationNetwork(needs: NetworkNeeds): FederationNetwork 
     client,
     destinations,
     discovery,
-    http: guardedHttp(settings.outbound),
+    http: guardedHttp({ deny: settings.outbound.deny, allow: settings.outbound.allow }),
     guardedHttp,
     wake: () => {
       for (const each of outbounds) each.wake();

@@ -18,8 +18,8 @@ export interface AuthenticationContext {
 /** What a token turned out to be. */
 export type Authentication =
   | { readonly kind: 'ok'; readonly requester: Requester }
-  /** Valid, of an account that is locked: only routes with `locked: true` go on. */
-  | { readonly kind: 'locked'; readonly requester: Requester }
+  /** Valid, of an account that is locked: only routes with `locked: true` go on, others give `error` or M_USER_LOCKED. */
+  | { readonly kind: 'locked'; readonly requester: Requester; readonly error?: MatrixError }
   /** Never valid, or logged out. */
   | { readonly kind: 'unknown' }
   /** Expired: the device is still there and may refresh its token or log in again. */
@@ -109,6 +109,7 @@ function admit(found: Authentication, rule: AccessRule): Requester {
       return found.requester;
     case 'locked':
       if (rule.locked === true) return found.requester;
+      if (found.error !== undefined) throw found.error;
       throw new MatrixError('M_USER_LOCKED', 'This account is locked', { fields: { soft_logout: true } });
     case 'unknown':
       throw unknownToken('This access token is not known');

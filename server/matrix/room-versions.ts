@@ -31,6 +31,8 @@ export interface RoomVersion {
   readonly roomIdIsCreateHash: boolean;
   /** Creators (sender and additional_creators) outrank every power level (12 on). */
   readonly privilegedCreators: boolean;
+  /** State keys that begin with a user ID are that user's, and those of higher power may write them too (MSC3757). */
+  readonly ownedState: boolean;
 }
 
 const v1: RoomVersion = {
@@ -52,6 +54,7 @@ const v1: RoomVersion = {
   creatorIsSender: false,
   roomIdIsCreateHash: false,
   privilegedCreators: false,
+  ownedState: false,
 };
 const v2: RoomVersion = { ...v1, id: '2', stateResolution: 'v2' };
 const v3: RoomVersion = { ...v2, id: '3', eventIds: 'hash-base64', references: 'ids', redactionsInAuthRules: false };
@@ -78,10 +81,23 @@ const v12: RoomVersion = {
   privilegedCreators: true,
 };
 
-/** Every room version this server speaks, all of them stable in the spec. */
+/** The room versions of the spec, all of which this server speaks. */
 export const roomVersions: ReadonlyMap<string, RoomVersion> = new Map(
   [v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12].map((version) => [version.id, version]),
 );
+
+/** Versions beyond the spec: to be had by name only, for rooms that try something out. */
+export const unstableRoomVersions: ReadonlyMap<string, RoomVersion> = new Map(
+  [
+    { ...v10, id: 'org.matrix.msc3757.10', ownedState: true },
+    { ...v11, id: 'org.matrix.msc3757.11', ownedState: true },
+  ].map((version) => [version.id, version]),
+);
+
+/** Any room version this server speaks. */
+export function findRoomVersion(id: string): RoomVersion | undefined {
+  return roomVersions.get(id) ?? unstableRoomVersions.get(id);
+}
 
 /** The spec's recommended default (spec: rooms, "Room versions"). */
 export const DEFAULT_ROOM_VERSION = '12';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { type EventId, isEventId, isRoomId, type RoomId } from '../matrix/identifiers.ts';
-import { type RoomVersion, roomVersions } from '../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion } from '../matrix/room-versions.ts';
 import type { Database, ReadStatement, StreamPosition, WriteStatement, WriteTx } from '../storage/types.ts';
 import { EMPTY_STATE, type StateGroupId } from './state-groups.ts';
 import { atMost } from '../util/lru.ts';
@@ -102,7 +102,7 @@ export class RoomHeads {
     if (kept !== undefined) return kept;
     const row = this.#find.find(roomId);
     if (row === undefined) return undefined;
-    const version = roomVersions.get(row.version);
+    const version = findRoomVersion(row.version);
     if (version === undefined) throw new Error(`room version ${row.version} of a stored room is unknown`);
     const head: RoomHead = {
       nid: row.room_nid,

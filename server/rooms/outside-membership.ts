@@ -13,7 +13,7 @@ import type { RoomHead, RoomHeads } from './extremities.ts';
 import type { OutsideMembership } from './federation-types.ts';
 import { type Members, membershipOf } from './membership.ts';
 import { EMPTY_STATE } from './state-groups.ts';
-import type { PersistedEvent } from './types.ts';
+import type { PersistedEvent, Projection } from './types.ts';
 
 interface OutsideParts {
   readonly clock: Clock;
@@ -24,6 +24,7 @@ interface OutsideParts {
   readonly heads: RoomHeads;
   readonly events: EventStore;
   readonly members: Members;
+  readonly projections: readonly Projection[];
 }
 
 const OPAQUE_ID_LENGTH = 18;
@@ -169,5 +170,6 @@ export class OutsideMemberships implements OutsideMembership {
     this.#parts.members.apply(tx, head, position, [
       { userId, event, isGone: false, strippedState: isShown ? (strippedState ?? []) : undefined },
     ]);
+    for (const projection of this.#parts.projections) projection.projectOutside?.(tx, event, position);
   }
 }

@@ -174,7 +174,17 @@ export function createRooms(options: RoomsOptions): Rooms {
     sender,
     threshold: options.dummyEventsThreshold ?? DEFAULT_DUMMY_EVENTS_THRESHOLD,
   });
-  const outside = new OutsideMemberships({ clock, random, log, serverName, signingKey, heads, events, members });
+  const outside = new OutsideMemberships({
+    clock,
+    random,
+    log,
+    serverName,
+    signingKey,
+    heads,
+    events,
+    members,
+    projections,
+  });
   const { federation } = options;
   const outliers =
     federation === undefined ? undefined : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });

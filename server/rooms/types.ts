@@ -284,4 +284,9 @@ export interface Projection {
       readonly live: boolean;
     },
   ): void;
+  /**
+   * The same for a membership of a local user in a room that nobody of this server is joined to: an invite, a knock, or
+   * the end of one. `position` is where it stands in the stream, which need not be where its event does.
+   */
+  projectOutside?(tx: WriteTx, event: PersistedEvent, position: StreamPosition): void;
 }

@@ -50,10 +50,14 @@ function buildMatcher(filter: RoomEventFilter): EventMatcher {
   const rooms = filter.rooms === undefined ? undefined : new Set<string>(filter.rooms);
   const notRooms = new Set<string>(filter.notRooms);
   const { containsUrl } = filter;
+  const relations = listTest(filter.relTypes, filter.notRelTypes);
+  const labels = listTest(filter.labels, filter.notLabels);
   const allowsType = (type: string): boolean => types?.(type) !== false && notTypes?.(type) !== true;
   const allowsRoom = (roomId: string): boolean => rooms?.has(roomId) !== false && !notRooms.has(roomId);
   return {
-    none: filter.types?.length === 0 || senders?.size === 0 || rooms?.size === 0,
+    none: [filter.types, filter.senders, filter.rooms, filter.relTypes, filter.labels].some(
+      (list) => list?.length === 0,
+    ),
     allowsType,
     allowsRoom,
     matches: ({ type, sender, roomId, content }) => {
@@ -62,9 +66,33 @@ function buildMatcher(filter: RoomEventFilter): EventMatcher {
         return false;
       }
       if (roomId !== undefined && !allowsRoom(roomId)) return false;
+      if (relations?.(relTypesOf(content)) === false || labels?.(labelsOf(content)) === false) return false;
       return containsUrl === undefined || containsUrl === (content !== undefined && Object.hasOwn(content, 'url'));
     },
   };
+}
+
+/** Whether any of some words is among those wanted, and none among the unwanted; undefined where all will do. */
+function listTest(
+  wanted: readonly string[] | undefined,
+  unwanted: readonly string[] | undefined,
+): ((words: readonly string[]) => boolean) | undefined {
+  if (wanted === undefined && unwanted === undefined) return undefined;
+  const allowed = wanted === undefined ? undefined : new Set(wanted);
+  const refused = new Set(unwanted);
+  return (words) =>
+    (allowed === undefined || words.some((word) => allowed.has(word))) && !words.some((word) => refused.has(word));
+}
+
+function relTypesOf(content: JsonObject | undefined): string[] {
+  const relatesTo = content?.['m.relates_to'];
+  const relType = isJsonObject(relatesTo) ? relatesTo['rel_type'] : undefined;
+  return typeof relType === 'string' ? [relType] : [];
+}
+
+function labelsOf(content: JsonObject | undefined): string[] {
+  const labels = content?.['org.matrix.labels'];
+  return Array.isArray(labels) ? labels.filter((label) => typeof label === 'string') : [];
 }
 
 /** Whether a type is one of `patterns`, in which `*` stands for any sequence of characters. */

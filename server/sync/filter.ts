@@ -24,6 +24,12 @@ export interface RoomEventFilter extends EventFilter {
   readonly unreadThreadNotifications?: boolean;
   readonly relatedBySenders?: readonly UserId[];
   readonly relatedByRelTypes?: readonly string[];
+  /** How the event itself relates to another (MSC3874). */
+  readonly relTypes?: readonly string[];
+  readonly notRelTypes?: readonly string[];
+  /** Words in `org.matrix.labels` of the content (MSC2326). */
+  readonly labels?: readonly string[];
+  readonly notLabels?: readonly string[];
 }
 /** A whole filter, read and checked. */
 export interface SyncFilter {
@@ -67,6 +73,10 @@ export const roomEventFilterSchema = Type.Object({
   unread_thread_notifications: flag,
   related_by_senders: users,
   related_by_rel_types: names,
+  'org.matrix.msc3874.rel_types': names,
+  'org.matrix.msc3874.not_rel_types': names,
+  'org.matrix.labels': names,
+  'org.matrix.not_labels': names,
 });
 
 /** The schema of a filter definition (spec: sync_filter.yaml). Unknown keys are allowed, and kept when it is stored. */
@@ -157,6 +167,10 @@ function readRoomEventFilter(json: RoomEventFilterJson): RoomEventFilter {
     ...given('unreadThreadNotifications', json.unread_thread_notifications),
     ...given('relatedBySenders', json.related_by_senders),
     ...given('relatedByRelTypes', json.related_by_rel_types),
+    ...given('relTypes', json['org.matrix.msc3874.rel_types']),
+    ...given('notRelTypes', json['org.matrix.msc3874.not_rel_types']),
+    ...given('labels', json['org.matrix.labels']),
+    ...given('notLabels', json['org.matrix.not_labels']),
   };
 }
 

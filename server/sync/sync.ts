@@ -1,9 +1,17 @@
 import type { Requester, Route } from '../http/route.ts';
-import type { RoomId, UserId } from '../matrix/identifiers.ts';
-import type { EventReader, EventSender, MembershipReader, StateReader, Timeline, Visibility } from '../rooms/types.ts';
-import type { Database, StreamPosition } from '../storage/types.ts';
+import type { DeviceId, RoomId, UserId } from '../matrix/identifiers.ts';
+import type {
+  EventReader,
+  EventSender,
+  MembershipReader,
+  Projection,
+  StateReader,
+  Timeline,
+  Visibility,
+} from '../rooms/types.ts';
+import type { Database, StreamPosition, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
-import type { AssembleNeeds } from './assemble.ts';
+import { type AssembleNeeds, slices } from './assemble.ts';
 import { clientEvents, type ClientEventFormatter } from './client-event.ts';
 import type { RelatedEvents } from './filter-match.ts';
 import { parseFilter } from './filter.ts';
@@ -15,6 +23,11 @@ import { Notifier } from './notifier.ts';
 import { oldSyncRoutes } from './old-sync.ts';
 import type { PublishedRooms } from './old-sync-parts.ts';
 import { type SyncPresence, syncRoute } from './routes.ts';
+import { BumpStamps } from './sliding/bump-stamps.ts';
+import { Connections } from './sliding/connections.ts';
+import type { RoomLabels } from './sliding/lists.ts';
+import { RoomIndex } from './sliding/room-index.ts';
+import { slidingSyncRoute } from './sliding/routes.ts';
 import { RoomSummaries } from './summary.ts';
 import { type SyncTokens, syncTokens } from './token.ts';
 import type { EventDecoration, SyncContribution, SyncWindow } from './types.ts';
@@ -33,10 +46,14 @@ export interface SyncNeeds {
   readonly contributions: () => readonly SyncContribution[];
   readonly decorations: () => readonly EventDecoration[];
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
+  /** Whether an invite is kept from the invited user's clients; none is, without it. */
+  readonly isInviteHidden?: (inviter: UserId, invitee: UserId) => boolean;
   /** Hears which users' clients are there. */
   readonly presence?: SyncPresence;
   /** Answers `related_by_senders` and `related_by_rel_types`; without it they let nothing through. */
   readonly related?: RelatedEvents;
+  /** What the user's rooms are to them, for the lists of sliding sync; without it none is anything. */
+  readonly labels?: RoomLabels;
   /** For the `visibility` of rooms in the deprecated operations. */
   readonly published?: PublishedRooms;
   /** The most events per room and answer (`filter_timeline_limit`); undefined for no limit. */
@@ -49,6 +66,7 @@ export interface SyncNeeds {
 export interface Sync {
   /** /sync, filters, and the deprecated operations. */
   readonly routes: readonly Route[];
+  readonly projections: readonly Projection[];
   readonly notifier: Notifier;
   readonly formatter: ClientEventFormatter;
   readonly tokens: SyncTokens;
@@ -58,13 +76,17 @@ export interface Sync {
   readonly lazyMembers: LazyMembers;
   /** What a requester's unfiltered sync from `since` on would be about: for operations that ask what changed. */
   windowSince(requester: Requester, since: StreamPosition): SyncWindow;
+  /** Forgets what a device was told: it is no more. */
+  removeDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
   /** Lets every waiting request go with what it has. */
   stop(): void;
 }
 
 /** Makes /sync and what belongs to it. Its tables are made by `syncMigrations`. */
 export function createSync(needs: SyncNeeds): Sync {
-  const { db, clock, events, state, members, timeline, visibility, contributions } = needs;
+  const { db, clock, events, state, members, timeline, visibility } = needs;
+  const contributions = (): SyncContribution[] =>
+    needs.contributions().filter(({ slidingOnly }) => slidingOnly !== true);
   const excluded = needs.excludedRooms ?? new Set<RoomId>();
   const formatter = clientEvents(needs);
   const tokens = syncTokens({ db });
@@ -80,6 +102,7 @@ export function createSync(needs: SyncNeeds): Sync {
     timeline,
     joinedRooms: new JoinedRooms({ db, members, excluded }),
     ignoredUsers: needs.ignoredUsers,
+    isInviteHidden: needs.isInviteHidden,
     excluded,
   };
   const timelines = { timeline, visibility, related: needs.related };
@@ -96,6 +119,28 @@ export function createSync(needs: SyncNeeds): Sync {
     summaries: new RoomSummaries({ db, members, events, state }),
   };
   const sync = syncRoute({ clock, windows, answers, filters: filtering, tokens, notifier, presence: needs.presence });
+  const index = new RoomIndex({ db, members, events, state, timeline, excluded });
+  const connections = new Connections({ db, clock, tokens });
+  const bumps = new BumpStamps({ db, timeline });
+  const sliding = slidingSyncRoute({
+    clock,
+    connections,
+    notifier,
+    presence: needs.presence,
+    timelineLimit,
+    answers: {
+      index,
+      labels: needs.labels ?? { findDirectRooms: () => undefined, taggedRooms: () => new Map() },
+      state,
+      events,
+      contributions: needs.contributions,
+      tokens,
+      windows,
+      sections: answers,
+      results: { ...answers, members, bumps },
+      slices: () => slices(clock),
+    },
+  });
   const old = oldSyncRoutes({
     clock,
     windows,
@@ -113,7 +158,8 @@ export function createSync(needs: SyncNeeds): Sync {
     timelineLimit,
   });
   return {
-    routes: [sync, ...filtering.routes, ...old],
+    routes: [sync, sliding, ...filtering.routes, ...old],
+    projections: [bumps.projection],
     notifier,
     formatter,
     tokens,
@@ -121,6 +167,7 @@ export function createSync(needs: SyncNeeds): Sync {
     lazyMembers,
     windowSince: (requester, since) =>
       computeWindow(windows, { requester, since, filter: parseFilter({}), fullState: false }),
+    removeDevice: (tx, userId, deviceId) => connections.removeDevice(tx, userId, deviceId),
     stop: () => notifier.stop(),
   };
 }

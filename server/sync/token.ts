@@ -1,6 +1,7 @@
 import { invalidParam, MatrixError } from '../matrix/errors.ts';
 import { parseTimelineToken } from '../rooms/timeline-token.ts';
 import type { TimelineToken } from '../rooms/types.ts';
+import { slidingSyncTables } from './sliding/schema.ts';
 import type { Database, MigrationSet, StreamPosition } from '../storage/types.ts';
 
 /**
@@ -26,7 +27,8 @@ export interface SyncTokens {
   parsePlace(token: string, name?: string): TimelineToken;
 }
 
-const TOKEN = /^s([0-9]{1,16})(?:_([0-9a-f]{1,32}))?$/;
+// A position of sliding sync is one with the connection behind it: operations that take a token take it too.
+const TOKEN = /^s([0-9]{1,16})(?:_([0-9a-f]{1,32})(?:\.[0-9]+\.[0-9]+)?)?$/;
 
 /** The migrations of what belongs to /sync itself. */
 export const syncMigrations: MigrationSet = {
@@ -51,6 +53,7 @@ export const syncMigrations: MigrationSet = {
         ) STRICT, WITHOUT ROWID;
       `,
     },
+    slidingSyncTables,
   ],
 };
 

@@ -9,6 +9,11 @@ import type { SyncFilter } from './filter.ts';
 export interface JoinedRoom {
   /** They were not when `since` was: everything of the room is news to them. */
   readonly newlyJoined: boolean;
+  /**
+   * Set where little is told of a room that is news: the events that are. What belongs to other events and is not the
+   * viewer's own can be left out.
+   */
+  readonly shown?: ReadonlySet<EventId>;
 }
 
 /**
@@ -32,6 +37,8 @@ export interface SyncWindow {
   readonly ignoredUsers: ReadonlySet<UserId>;
   /** Set where the answer is about one room alone: one the viewer may read, though they need not be in it. */
   readonly onlyRoom?: RoomId;
+  /** The most messages, or the like, that the client wants of what is given one after the other. */
+  readonly limit?: number;
   /** Users who came to share a room with the viewer in this window (all who do, if it is initial). Computed on demand. */
   newlySharing(): ReadonlySet<UserId>;
   /** Users invited in this window into rooms the viewer is in; none if it is initial. */
@@ -60,10 +67,20 @@ export interface SyncPart {
   readonly oneTimeKeysCount?: Readonly<Record<string, number>>;
   readonly unusedFallbackKeyTypes?: readonly string[];
   readonly rooms?: ReadonlyMap<RoomId, RoomSyncPart>;
+  /** For an extension of sliding sync that has a form of its own: what it says. Left out, or empty, it says nothing. */
+  readonly extension?: JsonObject;
 }
 
 export interface SyncContribution {
   readonly name: string;
+  /**
+   * Where sliding sync shows it: under the extension of that name, or, by `rooms`, beside what it tells of rooms (unread
+   * counts). `to_device`, `e2ee`, `account_data`, `receipts` and `typing` are put together of the parts that /sync shows
+   * too; any other extension gives `SyncPart.extension`. Nowhere unless this is said.
+   */
+  readonly sliding?: 'rooms' | 'to_device' | 'e2ee' | 'account_data' | 'receipts' | 'typing' | (string & {});
+  /** Set for what /sync does not show: there `contribute` is not called. */
+  readonly slidingOnly?: boolean;
   /**
    * What changed in the window. A room that is only named here (account data, a receipt) appears in the answer although
    * nothing was said in it. Parts for rooms the viewer has not joined are dropped (account data excepted for left ones).

@@ -35,6 +35,8 @@ export interface WindowNeeds {
   readonly timeline: Pick<Timeline, 'listActiveRooms'>;
   readonly joinedRooms: JoinedRooms;
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
+  /** Whether an invite is kept from the invited user's clients (spec: "Invite permission"). */
+  readonly isInviteHidden?: ((inviter: UserId, invitee: UserId) => boolean) | undefined;
   readonly excluded: ReadonlySet<RoomId>;
 }
 
@@ -67,7 +69,9 @@ export function computeWindow(needs: WindowNeeds, request: WindowRequest): Compu
     else if (wasOut) rejoined.add(roomId);
   }
   const joined = markJoined(initial, allJoined, newlyJoined, allowed, filter);
-  const invites = new Map([...places.invites].filter(([, member]) => !ignoredUsers.has(member.sender)));
+  const isShown = ({ sender }: RoomMember): boolean =>
+    !ignoredUsers.has(sender) && needs.isInviteHidden?.(sender, userId) !== true;
+  const invites = new Map([...places.invites].filter(([, member]) => isShown(member)));
 
   const active = new Set<RoomId>();
   if (!initial) {

@@ -41,7 +41,8 @@ const HTTP = /^server\/http\//;
 const FEDERATION = /^server\/federation\//;
 const ROOMS = /^server\/rooms\//;
 const SYNC = /^server\/sync\//;
-const KERNEL = [UTIL, MATRIX, STORAGE, HTTP, FEDERATION, ROOMS, SYNC];
+const MAIL = /^server\/mail\//;
+const KERNEL = [UTIL, MATRIX, STORAGE, HTTP, FEDERATION, ROOMS, SYNC, MAIL];
 const MODULE_INTERFACE = /^server\/module\.ts$/;
 
 /** Who may import whom; the first rule whose folder matches counts. */
@@ -50,6 +51,7 @@ const RULES: readonly Rule[] = [
   { folder: MATRIX, own: [UTIL] },
   { folder: STORAGE, own: [UTIL] },
   { folder: HTTP, own: [UTIL, MATRIX, STORAGE] },
+  { folder: MAIL, own: [UTIL, STORAGE] },
   { folder: FEDERATION, own: [UTIL, MATRIX, STORAGE, HTTP] },
   { folder: ROOMS, own: [UTIL, MATRIX, STORAGE, FEDERATION] },
   { folder: SYNC, own: [UTIL, MATRIX, STORAGE, HTTP, ROOMS] },
@@ -58,12 +60,12 @@ const RULES: readonly Rule[] = [
   { folder: MODULE_INTERFACE, own: KERNEL },
   { folder: /^server\/config\//, own: [UTIL, MATRIX] },
   {
-    folder: /^server\/(compose|compose-services|schema)\.ts$/,
+    folder: /^server\/(compose|compose-services|compose-people|compose-push|schema)\.ts$/,
     own: [
       ...KERNEL,
       MODULE_INTERFACE,
       /^server\/config\//,
-      /^server\/(compose|compose-services|settings|schema|unstable-features)\.ts$/,
+      /^server\/(compose|compose-services|compose-people|compose-push|settings|schema|unstable-features)\.ts$/,
       /^server\/appliance\//,
       /^server\/modules\/[^/]+\/index\.ts$/,
     ],

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import {
   ClientEvent,
   createClient,
+  type ICreateClientOpts,
   type LoginResponse,
   type MatrixClient,
   type MatrixEvent,
@@ -13,9 +14,14 @@ import {
   RoomEvent,
   SyncState,
 } from 'matrix-js-sdk';
+import { type CryptoApi, CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
+import { RustBackupManager } from 'matrix-js-sdk/lib/rust-crypto/backup.js';
 import type { Address } from '../kit/test-client.ts';
+import type { TestServer } from '../kit/test-server.ts';
+import { type Look, waitFor } from './waiting.ts';
 
-const DEADLINE_MS = 30_000;
+// Clients wait some seconds before they back keys up, so that not all of a room do so at once.
+Object.defineProperty(RustBackupManager, 'maxBackupLoopStartDelayMillis', { value: 0 });
 
 /** What a client tells that may be what somebody waits for. */
 const NEWS = [
@@ -24,6 +30,11 @@ const NEWS = [
   RoomEvent.Timeline,
   RoomEvent.Redaction,
   RoomEvent.LocalEchoUpdated,
+  CryptoEvent.DevicesUpdated,
+  CryptoEvent.KeysChanged,
+  CryptoEvent.UserTrustStatusChanged,
+  CryptoEvent.KeyBackupDecryptionKeyCached,
+  CryptoEvent.KeyBackupSessionsRemaining,
 ] as const;
 
 /** The server of somebody's client: it may come and go. */
@@ -31,6 +42,44 @@ export interface Reachable extends Address {
   readonly isUp: boolean;
   /** Resolves when it answers, at once if it does. */
   up(): Promise<void>;
+}
+
+/** The people of a story with their clients, which stop before the server does. */
+export class People implements Disposable {
+  readonly #server: Reachable;
+  readonly #people: Person[] = [];
+
+  constructor(server: TestServer) {
+    // It is there for as long as its test.
+    this.#server = { baseUrl: server.baseUrl, isUp: true, up: () => Promise.resolve() };
+  }
+
+  async register(username: string, secrets?: SecretKeys): Promise<Person> {
+    const person = await Person.register(this.#server, username, secrets);
+    this.#people.push(person);
+    return person;
+  }
+
+  /** Another device of somebody. */
+  async logIn(username: string, secrets?: SecretKeys): Promise<Person> {
+    const person = await Person.logIn(this.#server, username, secrets);
+    this.#people.push(person);
+    return person;
+  }
+
+  [Symbol.dispose](): void {
+    for (const person of this.#people) person.stop();
+  }
+}
+
+/** What somebody has written down on paper: the keys of their secret storage, by ID. */
+export type SecretKeys = Map<string, Uint8Array<ArrayBuffer>>;
+
+function callbacksFor(secrets: SecretKeys): NonNullable<ICreateClientOpts['cryptoCallbacks']> {
+  return {
+    getSecretStorageKey: async ({ keys }) => [...secrets].find(([id]) => id in keys) ?? null,
+    cacheSecretStorageKey: (id, _info, key) => void secrets.set(id, key),
+  };
 }
 
 /** Somebody with a real client, that encrypts by itself. It stays while the server comes and goes. */
@@ -44,18 +93,19 @@ export class Person {
   }
 
   /** Somebody's device logs in (they have an account already) and begins to sync. */
-  static async logIn(server: Reachable, username: string): Promise<Person> {
+  static async logIn(server: Reachable, username: string, secrets?: SecretKeys): Promise<Person> {
     const session = await createClient({ baseUrl: server.baseUrl, logger: quiet }).loginRequest({
       type: 'm.login.password',
       identifier: { type: 'm.id.user', user: username },
       password: `password of ${username}`,
     });
-    return await Person.#begin(server, session);
+    return await Person.#begin(server, session, secrets);
   }
 
   static async #begin(
     server: Reachable,
     session: Pick<LoginResponse, 'access_token' | 'user_id' | 'device_id'>,
+    secrets?: SecretKeys,
   ): Promise<Person> {
     const client = createClient({
       baseUrl: server.baseUrl,
@@ -64,6 +114,7 @@ export class Person {
       deviceId: session.device_id,
       timelineSupport: true,
       logger: quiet,
+      ...(secrets === undefined ? {} : { cryptoCallbacks: callbacksFor(secrets) }),
     });
     await client.initRustCrypto({ cryptoDatabasePrefix: session.device_id });
     const person = new Person(client, server);
@@ -90,14 +141,25 @@ export class Person {
     });
   }
 
-  static async register(server: Reachable, username: string): Promise<Person> {
+  static async register(server: Reachable, username: string, secrets?: SecretKeys): Promise<Person> {
     await createClient({ baseUrl: server.baseUrl, logger: quiet }).registerRequest({
       username,
       password: `password of ${username}`,
       auth: { type: 'm.login.dummy' },
       inhibit_login: true,
     });
-    return await Person.logIn(server, username);
+    return await Person.logIn(server, username, secrets);
+  }
+
+  /** What its client encrypts with. */
+  get crypto(): CryptoApi {
+    const crypto = this.client.getCrypto();
+    assert.ok(crypto !== undefined);
+    return crypto;
+  }
+
+  get deviceId(): string {
+    return this.client.getDeviceId() ?? '';
   }
 
   get userId(): string {
@@ -118,40 +180,17 @@ export class Person {
   }
 
   /** Waits until `look` gives something, which it is asked whenever there is news. */
-  async until<Found>(
-    what: string,
-    look: () => Promise<Found | undefined | null | false> | Found | undefined | null | false,
-  ): Promise<Found> {
-    const { promise, resolve, reject } = Promise.withResolvers<Found>();
-    let looking = false;
-    let again = false;
-    const tryIt = async (): Promise<void> => {
-      again = true;
-      if (looking) return;
-      looking = true;
-      try {
-        while (again) {
-          again = false;
-          const found = await look();
-          if (found !== undefined && found !== null && found !== false) resolve(found);
-        }
-      } catch (error) {
-        reject(error instanceof Error ? error : new Error(String(error)));
-      } finally {
-        looking = false;
-      }
-    };
-    // Others who listen to the same event have to be done with it.
-    const onNews = (): void => void setImmediate(() => void tryIt());
-    for (const event of NEWS) this.client.on(event, onNews);
-    const deadline = setTimeout(() => reject(new Error(`${this.userId} waited in vain for ${what}`)), DEADLINE_MS);
-    onNews();
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(deadline);
-      for (const event of NEWS) this.client.off(event, onNews);
-    }
+  async until<Found>(what: string, look: Look<Found>): Promise<Found> {
+    return await waitFor(
+      `${this.userId} waited in vain for ${what}`,
+      (onNews) => {
+        for (const event of NEWS) this.client.on(event, onNews);
+        return () => {
+          for (const event of NEWS) this.client.off(event, onNews);
+        };
+      },
+      look,
+    );
   }
 
   /** Sends until the server has answered, however often it goes away meanwhile. Gives the event's ID. */

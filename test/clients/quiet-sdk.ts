@@ -20,7 +20,7 @@ export const quiet = {
 Object.assign(logger, { ...quiet, log: nothing });
 
 /** Timers of this length (ms) and more do not keep the process alive: the SDK leaves some behind when it is stopped. */
-const LONG_MS = 15_000;
+const LONG_MS = 1_000;
 
 const { setTimeout: setAny } = globalThis;
 globalThis.setTimeout = Object.assign((...args: Parameters<typeof setAny>) => {

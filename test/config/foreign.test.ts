@@ -8,6 +8,10 @@ import { tempDir } from './files.ts';
 test('a configuration in the shape a conformance suite generates is loaded', (t) => {
   const directory = tempDir(t);
   for (const name of ['tls.crt', 'tls.key', 'ca.crt']) writeFileSync(join(directory, name), 'pem');
+  writeFileSync(
+    join(directory, 'service.yaml'),
+    'id: bridge\nurl: null\nas_token: a\nhs_token: h\nsender_localpart: bridge\nnamespaces: {}\n',
+  );
   const most = '{burst_count: 1000000, per_second: 1000000}';
   const file = join(directory, 'homeserver.yaml');
   writeFileSync(

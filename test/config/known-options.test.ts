@@ -42,16 +42,16 @@ test('a part of an option that has no effect is named in exactly one warning, an
   );
   assert.deepEqual(
     warnings.map((line) => line.split(' ', 1)[0]),
-    ['rc_joins.remote', 'push.jitter_delay'],
+    ['rc_joins.remote'],
   );
 });
 
 test('an option whose part of the server is lacking is said to have no effect, and one that is honoured is not', () => {
-  const lacking = `allow_public_rooms_over_federation allowed_local_3pids bcrypt_rounds
-    caches disable_msisdn_registration hs_disabled hs_disabled_message limit_usage_by_mau
-    rc_3pid_validation rc_delayed_event_mgmt rc_third_party_invite registrations_require_3pid`;
-  const honoured = `enable_ephemeral_messages key_refresh_interval old_signing_keys presence rc_federation rc_joins
-    max_upload_size media_store_path rc_media_create redaction_retention_period room_prejoin_state user_directory`;
+  const lacking = `allow_public_rooms_over_federation bcrypt_rounds
+    caches hs_disabled hs_disabled_message limit_usage_by_mau
+    rc_third_party_invite`;
+  const honoured = `account_validity allowed_local_3pids email enable_ephemeral_messages key_refresh_interval old_signing_keys presence rc_federation rc_joins
+    max_event_delay_duration registrations_require_3pid max_upload_size media_store_path rc_delayed_event_mgmt rc_media_create redaction_retention_period room_prejoin_state user_directory`;
   const noteOf = (name: string): string | undefined => allOptions[name]?.note;
   assert.deepEqual(
     lacking.split(/\s+/).filter((name) => noteOf(name) === undefined),

@@ -141,7 +141,7 @@ test('a browser may call from any page: every reply says so, and a preflight run
     assert.equal(preflight.headers.get('access-control-allow-methods'), 'GET, POST, PUT, DELETE, OPTIONS');
     assert.equal(
       preflight.headers.get('access-control-allow-headers'),
-      'X-Requested-With, Content-Type, Authorization',
+      'X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match',
     );
   }
   assert.equal(calls, 0);

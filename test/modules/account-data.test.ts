@@ -201,3 +201,72 @@ test('account data survives a restart', async () => {
   assert.deepEqual(expectOk(await anna.get(datum(anna, 'org.example.theme'))), { colour: 'green' });
   assert.equal((await anna.sync({ since })).account_data, undefined);
 });
+
+test('what is deleted is gone at once, and other devices hear of it once', async () => {
+  await using server = await TestServer.start();
+  const anna = await server.register('anna');
+  const bob = await server.register('bob');
+  const roomId = await anna.createRoom();
+  const deletion = (type: string, of = anna, room?: string): string =>
+    datum(of, type, room).replace('/v3/', '/unstable/org.matrix.msc3391/');
+  expectOk(await anna.put(datum(anna, 'org.example.theme'), { colour: 'green' }));
+  expectOk(await anna.put(datum(anna, 'org.example.theme', roomId), { colour: 'red' }));
+  const { next_batch: before } = await anna.sync();
+
+  expectError(await bob.delete(deletion('org.example.theme')), 403, 'M_FORBIDDEN');
+  expectError(await anna.delete(deletion('m.push_rules')), 405, 'M_BAD_JSON');
+  expectOk(await anna.delete(deletion('org.example.theme')));
+  expectOk(await anna.delete(deletion('org.example.theme', anna, roomId)));
+  expectOk(await anna.delete(deletion('org.example.never', anna)));
+  expectError(await anna.get(datum(anna, 'org.example.theme')), 404, 'M_NOT_FOUND');
+  expectError(await anna.get(datum(anna, 'org.example.theme', roomId)), 404, 'M_NOT_FOUND');
+
+  const told = await anna.sync({ since: before });
+  const empty = [{ type: 'org.example.theme', content: {} }];
+  assert.deepEqual(told.account_data.events, empty);
+  assert.deepEqual(told.rooms.join[roomId].account_data.events, empty);
+  const later = await anna.sync({ since: told.next_batch });
+  assert.equal(later.account_data?.events?.length ?? 0, 0);
+  const anew = await anna.sync();
+  assert.deepEqual(own(anew.account_data.events), []);
+  assert.deepEqual(anew.rooms.join[roomId].account_data.events, []);
+
+  expectOk(await anna.put(datum(anna, 'org.example.theme'), { colour: 'blue' }));
+  assert.deepEqual(expectOk(await anna.get(datum(anna, 'org.example.theme'))), { colour: 'blue' });
+});
+
+test('who is ignored no more since the list was deleted is heard again', async () => {
+  await using server = await TestServer.start();
+  const anna = await server.register('anna');
+  const bob = await server.register('bob');
+  const roomId = await anna.createRoom({ preset: 'public_chat' });
+  await bob.join(roomId);
+  expectOk(await anna.put(datum(anna, 'm.ignored_user_list'), { ignored_users: { [bob.userId]: {} } }));
+  await bob.send(roomId, 'unheard');
+  const path = datum(anna, 'm.ignored_user_list').replace('/v3/', '/unstable/org.matrix.msc3391/');
+  expectOk(await anna.delete(path));
+  const { next_batch: since } = await anna.sync();
+  await bob.send(roomId, 'heard');
+  const { rooms } = await anna.sync({ since });
+  assert.deepEqual(
+    rooms.join[roomId].timeline.events.map(({ content }: Json) => content.body),
+    ['heard'],
+  );
+});
+
+test('what a device had set for itself goes with the device', async () => {
+  await using server = await TestServer.start();
+  const anna = await server.register('anna');
+  const tablet = await server.login('anna');
+  const names = ['m.local_notification_settings', 'org.matrix.msc3890.local_notification_settings'];
+  for (const name of names) {
+    for (const { deviceId } of [anna, tablet]) {
+      expectOk(await anna.put(datum(anna, `${name}.${deviceId}`), { is_silenced: true }));
+    }
+  }
+  expectOk(await tablet.post('/_matrix/client/v3/logout'));
+  for (const name of names) {
+    expectError(await anna.get(datum(anna, `${name}.${tablet.deviceId}`)), 404, 'M_NOT_FOUND');
+    expectOk(await anna.get(datum(anna, `${name}.${anna.deviceId}`)));
+  }
+});

@@ -289,11 +289,13 @@ test('a departure that a stop cut short is finished after the next start', async
 });
 
 test('an administrator can open a deactivated account again', async (t) => {
-  const house = await House.open(t);
+  const told: string[] = [];
+  const house = await House.open(t, { hooks: { onStandingChanged: [(_tx, user) => void told.push(user)] } });
   const ann = await house.register('ann');
   const who = userId(ann.userId);
   house.accounts.administration.deactivate(who, { erase: false });
   await house.accounts.administration.reactivate(who, 'welcome back');
+  assert.deepEqual(told, [who]);
   assert.equal(await logsIn(house, 'ann', 'welcome back'), true);
 });
 

@@ -387,6 +387,7 @@ test('an application service registers its users, speaks for them and logs them 
     id: 'bridge',
     senderUserId: userId('@bridge:home.example'),
     rateLimited: false,
+    tracksAddresses: false,
     covers: (user: string) => user.startsWith('@_irc_') || user === '@bridge:home.example',
   };
   const house = await House.open(t, {
@@ -429,7 +430,7 @@ test('an application service registers its users, speaks for them and logs them 
   const session = expectOk(await logIn('_irc_bob'));
   assert.equal(expectOk(await house.client(session).get(WHOAMI)).user_id, '@_irc_bob:home.example');
   expectError(await logIn('_irc_nobody'), 403, 'M_FORBIDDEN');
-  expectError(await logIn('_irc_bob', house.client({ access_token: 'other' })), 403, 'M_FORBIDDEN');
+  expectError(await logIn('_irc_bob', house.client({ access_token: 'other' })), 401, 'M_UNKNOWN_TOKEN');
   expectError(await logIn('_irc_bob', house.client()), 401, 'M_MISSING_TOKEN');
 
   const own = await house.accounts.administration.create({ username: 'ann', password: 'x' });

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,7 +55,8 @@ export interface HouseOptions {
   readonly hooks?: Partial<AccountsNeeds['hooks']>;
   readonly appservices?: AccountsNeeds['appservices'];
   readonly isCrossSigningKey?: AccountsNeeds['isCrossSigningKey'];
-  readonly findByThreepid?: AccountsNeeds['findByThreepid'];
+  /** Whose address that is. */
+  readonly findByThreepid?: (medium: string, address: string) => UserId | undefined;
   readonly log?: Logger;
 }
 
@@ -243,7 +245,16 @@ export class House {
       hooks: { onRegistered: [], onDeactivated: [], onDeparting: [], ...hooks },
       ...(this.#options.appservices === undefined ? {} : { appservices: this.#options.appservices }),
       ...(this.#options.isCrossSigningKey === undefined ? {} : { isCrossSigningKey: this.#options.isCrossSigningKey }),
-      ...(this.#options.findByThreepid === undefined ? {} : { findByThreepid: this.#options.findByThreepid }),
+      proofs: () => ({
+        threepids: {
+          canVerify: () => false,
+          findValidated: async () => undefined,
+          findOwner: (medium, address) => this.#options.findByThreepid?.(medium, address.toLowerCase()),
+          add: () => assert.fail('nobody proves an address here'),
+          spend: () => {},
+          unbindAll: async () => true,
+        },
+      }),
     });
     const devices: DeviceManagementModule = deviceManagement({
       db,

@@ -103,3 +103,16 @@ test('whoever runs the server may be reached in other ways than mail', async (t)
   assert.deepEqual(expectOk(await support('https://home.example/help')), { support_page: 'https://home.example/help' });
   expectError(await support('ask at the bakery'), 404, 'M_NOT_FOUND');
 });
+
+test('whoever asks for ways in that this server does not know is told so', async (t) => {
+  const client = (await open(t))();
+  for (const path of [
+    '/_matrix/client/v1/auth_metadata',
+    '/_matrix/client/unstable/org.matrix.msc2965/auth_metadata',
+    '/_matrix/client/v3/login/sso/redirect?redirectUrl=https%3A%2F%2Fclient.test',
+    '/_matrix/client/v3/login/sso/redirect/github',
+  ]) {
+    expectError(await client.get(path), 404, 'M_UNRECOGNIZED');
+  }
+  expectError(await client.get('/.well-known/matrix/policy_server'), 404, 'M_NOT_FOUND');
+});

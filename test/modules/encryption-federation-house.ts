@@ -221,6 +221,14 @@ export async function encryptionHouse(
         for (const to of destinations) tx.onCommit(() => outside.sent.push({ to, edu, key }));
       },
     };
+    const toDevice = sendToDevice({
+      db,
+      clock,
+      random: systemRandom,
+      serverName: HOME,
+      devices: { listDeviceIds: (userId) => devices.list(userId).map(({ deviceId }) => deviceId) },
+      sender,
+    });
     const encryption = endToEndEncryption({
       db,
       clock,
@@ -232,19 +240,12 @@ export async function encryptionHouse(
       windowSince: (requester, since) => sync.windowSince(requester, since),
       rooms: rooms.members,
       devices: {
-        exists: (userId, deviceId) => devices.exists(userId, deviceId),
+        ...devices,
         findDisplayName: (userId, deviceId) => devices.find(userId, deviceId)?.displayName,
       },
+      toDevice: toDevice.toDevice,
       settings: { namesForServers: settings.namesForServers ?? false },
       federation: { client: outside.client, sender, destinations: outside.destinations },
-    });
-    const toDevice = sendToDevice({
-      db,
-      clock,
-      random: systemRandom,
-      serverName: HOME,
-      devices: { listDeviceIds: (userId) => devices.list(userId).map(({ deviceId }) => deviceId) },
-      sender,
     });
     const modules = [devicesModule, encryption, toDevice];
     for (const module of modules) {

@@ -74,7 +74,9 @@ export async function pushHouse(t: TestContext): Promise<PushHouse> {
     threads,
     ignoredUsers,
     formatter: sync.formatter,
-    settings: { enabled: true },
+    random: systemRandom,
+    http: { post: () => Promise.reject(new Error('nobody here has a pusher')) },
+    settings: { enabled: true, includeContent: true, countRooms: true, jitterMs: 0 },
   });
   const receiptsModule = receipts({
     ...rooms,

@@ -272,6 +272,7 @@ test('invites that will be refused are refused before there is a room', async ()
   expectError(await create(ann, { invite: [bob.userId] }), 403, 'M_FORBIDDEN');
   await server.restart({
     block_non_admin_invites: false,
+    enable_3pid_lookup: false,
     rc_invites: { per_issuer: { per_second: 0.001, burst_count: 2 } },
   });
   expectError(await create(ann, { invite: [ann.userId] }), 403, 'M_FORBIDDEN');

@@ -413,8 +413,8 @@ test('memberships written as state follow the same rules', async () => {
   expectError(await set(ann, 'bob', { membership: 'invite' }), 400, 'M_BAD_JSON');
 });
 
-test('invites by address are refused where there is no identity server to ask', async () => {
-  await using server = await TestServer.start();
+test('invites by address are refused where nobody may be looked up', async () => {
+  await using server = await TestServer.start({ config: { enable_3pid_lookup: false } });
   const ann = await server.register('ann');
   const roomId = await ann.createRoom();
   const invite = { medium: 'email', address: 'bob@example.com' };

@@ -11,12 +11,12 @@ import { systemClock } from '../../server/util/clock.ts';
 import { silentLogger } from '../../server/util/log.ts';
 import { systemRandom } from '../../server/util/random.ts';
 
-/** Every route of the whole server, without serving any of them. */
-export async function listRoutes(): Promise<readonly Route[]> {
+/** Every route of the whole server, without serving any of them. Takes options of homeserver.yaml. */
+export async function listRoutes(options: Readonly<Record<string, unknown>> = {}): Promise<readonly Route[]> {
   const dir = mkdtempSync(join(tmpdir(), 'hearth-routes-'));
   try {
     const file = join(dir, 'homeserver.yaml');
-    writeFileSync(file, stringify({ server_name: 'hearth.test' }));
+    writeFileSync(file, stringify({ server_name: 'hearth.test', ...options }));
     const { config } = loadConfig({ configPath: file });
     const db = openDatabase({ path: ':memory:', migrations: allMigrations, log: silentLogger });
     const { routes } = compose({

@@ -15,7 +15,7 @@ import {
   text,
 } from '../kinds.ts';
 import type { ThumbnailSize } from '../types.ts';
-import { group, LATER, option, required, section } from '../option.ts';
+import { group, option, required, section } from '../option.ts';
 
 const thumbnail = section({
   width: required(integer({ min: 1, max: 10_000 }), 'Width in pixels.'),
@@ -86,27 +86,21 @@ export const mediaOptions = {
     [],
     'Servers whose media are not fetched.',
   ),
-  url_preview_enabled: option(flag, false, 'Fetch web pages that users write of, to show what they are.', {
-    note: LATER,
-  }),
-  url_preview_ip_range_blacklist: option(list(ipRange), undefined, 'Addresses such pages must not be at.', {
-    note: LATER,
-  }),
-  url_preview_ip_range_whitelist: option(list(ipRange), [], 'Exceptions from these addresses.', { note: LATER }),
+  url_preview_enabled: option(flag, false, 'Fetch web pages that users write of, to show what they are.'),
+  url_preview_ip_range_blacklist: option(list(ipRange), undefined, 'Addresses such pages must not be at.'),
+  url_preview_ip_range_whitelist: option(list(ipRange), [], 'Exceptions from these addresses.'),
   url_preview_url_blacklist: option(
     list(mapOf(text)),
     [],
     'Pages that are not fetched, by parts of their address (scheme, netloc, path …): a glob, or a pattern after ^.',
-    { note: LATER },
   ),
-  url_preview_accept_language: option(list(text), ['en'], 'The languages pages are asked for in.', { note: LATER }),
-  max_spider_size: option(size, 10 * 1024 ** 2, 'The largest page that is fetched.', { note: LATER }),
+  url_preview_accept_language: option(list(text), ['en'], 'The languages pages are asked for in.'),
+  max_spider_size: option(size, 10 * 1024 ** 2, 'The largest page that is fetched.'),
   oembed: group(
     {
       disable_default_providers: option(flag, false, 'Use none but those named below.'),
       additional_providers: option(list(path), [], 'Files that name further providers.'),
     },
     'Sites that describe their pages in the oEmbed format.',
-    { note: LATER },
   ),
 };

@@ -145,7 +145,22 @@ export const operationOptions = {
   experimental_features: option(mapOf(anything), {}, 'Parts of Synapse that are being tried out.', {
     note: 'has no effect: what this server has is always on, and what it has not cannot be switched on',
   }),
-  account_validity: option(anything, undefined, 'Accounts that expire.', { note: LATER }),
+  account_validity: group(
+    {
+      enabled: option(flag, false, 'Accounts last for a time, and have to be renewed.'),
+      period: option(duration, undefined, 'How long they last.'),
+      renew_at: option(duration, undefined, 'How long before the end people get a mail; none, if left out.'),
+      renew_email_subject: option(text, 'Renew your %(app)s account', 'Its subject.'),
+      template_dir: option(path, undefined, 'A directory with templates, looked at after custom_template_directory.'),
+      account_renewed_html_path: option(text, 'account_renewed.html', 'The template of the page that says thanks.'),
+      invalid_token_html_path: option(
+        text,
+        'invalid_token.html',
+        'The template of the page for links that do not work.',
+      ),
+    },
+    'Accounts that expire.',
+  ),
   use_insecure_ssl_client_just_for_testing_do_not_use: option(flag, false, 'Check no certificates at all.', {
     note: 'has no effect: certificates are always checked; let the system trust the one you need (NODE_EXTRA_CA_CERTS)',
   }),

@@ -27,9 +27,7 @@ export const rateLimitOptionTable = {
     'Joins of a user.',
   ),
   rc_joins_per_room: rateLimit(1, 10, 'Joins to a room.'),
-  rc_3pid_validation: rateLimit(0.003, 5, 'Mails and text messages to verify an address, for a user or an address.', {
-    note: LATER,
-  }),
+  rc_3pid_validation: rateLimit(0.003, 5, 'Mails and text messages to verify an address, for a user or an address.'),
   rc_invites: group(
     {
       per_room: rateLimit(0.3, 10, 'Invites into a room.'),
@@ -41,7 +39,7 @@ export const rateLimitOptionTable = {
   rc_third_party_invite: rateLimit(0.2, 10, 'Invites of a user by mail address or phone number.', { note: LATER }),
   rc_media_create: rateLimit(10, 50, 'Media a user announces before uploading them.'),
   rc_presence: group({ per_user: rateLimit(0.1, 1, 'Changes of a user’s presence.') }, 'Presence.'),
-  rc_delayed_event_mgmt: rateLimit(1, 5, 'Changes a user makes to delayed events.', { note: LATER }),
+  rc_delayed_event_mgmt: rateLimit(1, 5, 'Changes a user makes to delayed events.'),
   rc_reports: rateLimit(1, 5, 'Reports of a user about events, rooms and other users.'),
   rc_room_creation: rateLimit(0.016, 10, 'Rooms a user creates.'),
   rc_user_directory: rateLimit(0.016, 200, 'Searches of a user in the user directory.'),

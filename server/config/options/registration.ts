@@ -26,17 +26,8 @@ export const registrationOptions = {
     'Allow that without captcha, token, mail address or phone number. Invites spam, unless nobody can reach the server.',
   ),
   registration_requires_token: option(flag, false, 'New users need a token that an administrator has given out.'),
-  registrations_require_3pid: option(
-    list(medium),
-    [],
-    'What new users have to prove they own: email, msisdn or both.',
-    {
-      note: 'cannot be met yet: nothing verifies mail addresses and phone numbers, so that nobody can register while it asks for them',
-    },
-  ),
-  disable_msisdn_registration: option(flag, false, 'Never ask new users for a phone number.', {
-    note: 'changes little yet: nobody is asked for a phone number, whatever it says',
-  }),
+  registrations_require_3pid: option(list(medium), [], 'What new users have to prove they own: email, msisdn or both.'),
+  disable_msisdn_registration: option(flag, false, 'Never ask new users for a phone number.'),
   allowed_local_3pids: option(
     list(
       section({
@@ -46,30 +37,26 @@ export const registrationOptions = {
     ),
     undefined,
     'Mail addresses and phone numbers that accounts may have; all, if left out.',
-    { note: LATER },
   ),
   enable_3pid_changes: option(flag, true, 'Users may change their mail addresses and phone numbers.'),
-  enable_3pid_lookup: option(flag, true, 'Ask identity servers who is behind a mail address.', { note: LATER }),
+  enable_3pid_lookup: option(flag, true, 'Ask identity servers who is behind a mail address.'),
   account_threepid_delegates: group(
     {
       msisdn: option(url, undefined, 'The identity server that sends text messages to verify phone numbers.'),
       email: option(text, undefined, 'No longer exists.', { note: 'has no effect; set up the option email instead' }),
     },
     'Servers that verify what this one can’t.',
-    { note: LATER },
   ),
   default_identity_server: option(url, undefined, 'The identity server that clients are pointed to.'),
   request_token_inhibit_3pid_errors: option(
     flag,
     false,
     'Do not let on whether a mail address or phone number is in use here.',
-    { note: LATER },
   ),
   next_link_domain_whitelist: option(
     list(text),
     undefined,
     'Domains that a link may lead to after a mail address was verified; any, if left out.',
-    { note: LATER },
   ),
   registration_shared_secret: option(
     text,
@@ -104,19 +91,17 @@ export const registrationOptions = {
     'Who creates those rooms, and invites into them if need be; the first user, if left out.',
   ),
   auto_join_rooms_for_guests: option(flag, true, 'Put guests into them, too.'),
-  recaptcha_public_key: option(text, undefined, 'This server’s public key for reCAPTCHA.', { note: LATER }),
-  recaptcha_public_key_path: option(path, undefined, 'A file with that key.', { note: LATER }),
+  recaptcha_public_key: option(text, undefined, 'This server’s public key for reCAPTCHA.'),
+  recaptcha_public_key_path: option(path, undefined, 'A file with that key.'),
   recaptcha_private_key: option(text, undefined, 'This server’s private key for reCAPTCHA.', {
-    note: LATER,
     secret: true,
   }),
-  recaptcha_private_key_path: option(path, undefined, 'A file with that key.', { note: LATER }),
-  enable_registration_captcha: option(flag, false, 'New users have to solve a captcha.', { note: LATER }),
+  recaptcha_private_key_path: option(path, undefined, 'A file with that key.'),
+  enable_registration_captcha: option(flag, false, 'New users have to solve a captcha.'),
   recaptcha_siteverify_api: option(
     url,
     'https://www.recaptcha.net/recaptcha/api/siteverify',
     'Where solutions are checked.',
-    { note: LATER },
   ),
 };
 
@@ -189,6 +174,6 @@ export const sessionOptions = {
   macaroon_secret_key_path: option(path, undefined, 'A file with that key.', {
     note: 'is not needed: tokens are random numbers, of which only a hash is stored',
   }),
-  form_secret: option(text, undefined, 'Signs forms of the consent pages.', { secret: true, note: LATER }),
-  form_secret_path: option(path, undefined, 'A file with that secret.', { note: LATER }),
+  form_secret: option(text, undefined, 'Signs forms of the consent pages.', { secret: true }),
+  form_secret_path: option(path, undefined, 'A file with that secret.'),
 };

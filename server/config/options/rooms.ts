@@ -82,15 +82,13 @@ export const roomOptions = {
     },
     'What of a room’s state the invited and those who knock get to see.',
   ),
-  max_event_delay_duration: option(orNull(duration), null, 'How far ahead clients may schedule an event (MSC4140).', {
-    note: LATER,
-  }),
+  max_event_delay_duration: option(orNull(duration), null, 'How far ahead clients may schedule an event (MSC4140).'),
   dummy_events_threshold: option(
     integer({ min: 1 }),
     10,
     'How many loose ends the event graph of a room may have before the server ties them up itself.',
   ),
-  enable_search: option(flag, true, 'Index messages, so that they can be searched.', { note: LATER }),
+  enable_search: option(flag, true, 'Index messages, so that they can be searched.'),
   auto_accept_invites: group(
     {
       enabled: option(flag, false, 'Users join at once whatever they are invited to.'),

@@ -176,6 +176,16 @@ export const serverOptions = {
         10 * 1024 ** 3,
         'How much is kept of media of other servers; all, if null. What was not looked at for longest goes first.',
       ),
+      thread_subscriptions: option(
+        flag,
+        false,
+        'Users follow threads one by one (MSC4306): they hear of a thread only if they do, or are mentioned. For clients that know it.',
+      ),
+      max_delayed_events_per_user: option(
+        integer({ min: 0 }),
+        100,
+        'How many events a user may have scheduled at once, where max_event_delay_duration lets them.',
+      ),
     },
     'What Synapse has no option for.',
   ),

@@ -14,6 +14,7 @@ const subjects = [
   'invite_from_person_to_space',
   'password_reset',
   'email_validation',
+  'email_already_in_use',
 ] as const;
 
 const emailSection = section({
@@ -30,15 +31,11 @@ const emailSection = section({
   enable_notifs: option(flag, false, 'Mail users what they missed.'),
   notif_for_new_users: option(flag, true, 'New users get such mails without asking for them.'),
   notif_delay_before_mail: option(duration, 600_000, 'How long a message has to be missed.'),
-  client_base_url: option(url, 'https://matrix.to', 'Where links in mails lead.'),
-  riot_base_url: option(url, undefined, 'The old name of client_base_url.', {
-    note: 'has no effect; write client_base_url',
-  }),
+  client_base_url: option(url, undefined, 'Where links in mails lead; https://matrix.to, if left out.'),
+  riot_base_url: option(url, undefined, 'The old name of client_base_url.'),
   validation_token_lifetime: option(duration, 3_600_000, 'How long the link in a mail to verify an address is good.'),
   invite_client_location: option(url, undefined, 'The web client that the invited are sent to.'),
-  template_dir: option(path, undefined, 'The old place for templates.', {
-    note: 'has no effect; write templates: custom_template_directory',
-  }),
+  template_dir: option(path, undefined, 'A directory with templates, looked at after custom_template_directory.'),
   subjects: option(
     section(Object.fromEntries(subjects.map((name) => [name, option(text, undefined, 'Subject of such a mail.')]))),
     {},
@@ -48,24 +45,22 @@ const emailSection = section({
 
 /** Mail, calls, push, notices, application services. */
 export const serviceOptions = {
-  email: option(emailSection, undefined, 'How mails are sent.', { note: LATER }),
+  email: option(emailSection, undefined, 'How mails are sent.'),
   templates: group(
     { custom_template_directory: option(path, undefined, 'A directory whose templates go before the built-in ones.') },
     'Templates for mails and pages.',
-    { note: LATER },
   ),
   turn_uris: option(
     list(textLike('a turn:, turns:, stun: or stuns: address', (value) => /^(?:turn|stun)s?:./.test(value))),
     [],
     'TURN servers that clients use for calls.',
-    { note: LATER },
   ),
-  turn_shared_secret: option(text, undefined, 'The secret shared with the TURN server.', { note: LATER, secret: true }),
-  turn_shared_secret_path: option(path, undefined, 'A file with that secret.', { note: LATER }),
-  turn_username: option(text, undefined, 'The user name at a TURN server without a shared secret.', { note: LATER }),
-  turn_password: option(text, undefined, 'The password there.', { note: LATER, secret: true }),
-  turn_user_lifetime: option(duration, 3_600_000, 'How long a client can use what it was given.', { note: LATER }),
-  turn_allow_guests: option(flag, true, 'Guests may use it, too.', { note: LATER }),
+  turn_shared_secret: option(text, undefined, 'The secret shared with the TURN server.', { secret: true }),
+  turn_shared_secret_path: option(path, undefined, 'A file with that secret.'),
+  turn_username: option(text, undefined, 'The user name at a TURN server without a shared secret.'),
+  turn_password: option(text, undefined, 'The password there.', { secret: true }),
+  turn_user_lifetime: option(duration, 3_600_000, 'How long a client can use what it was given.'),
+  turn_allow_guests: option(flag, true, 'Guests may use it, too.'),
   matrix_rtc: group(
     {
       transports: option(
@@ -75,16 +70,13 @@ export const serviceOptions = {
       ),
     },
     'Group calls (MSC4143).',
-    { note: LATER },
   ),
   push: group(
     {
       enabled: option(flag, true, 'Work out who has to be notified.'),
-      include_content: option(flag, true, 'Send what a message says along, if the client wishes.', { note: LATER }),
-      group_unread_count_by_room: option(flag, true, 'Count rooms with something unread, not messages.', {
-        note: LATER,
-      }),
-      jitter_delay: option(duration, 0, 'The longest time a notification is held back, at random.', { note: LATER }),
+      include_content: option(flag, true, 'Send what a message says along, if the client wishes.'),
+      group_unread_count_by_room: option(flag, true, 'Count rooms with something unread, not messages.'),
+      jitter_delay: option(duration, 0, 'The longest time a notification is held back, at random.'),
     },
     'Notifications.',
   ),
@@ -117,17 +109,10 @@ export const serviceOptions = {
     }),
     undefined,
     'A policy that users have to agree to.',
-    { note: LATER },
   ),
-  app_service_config_files: option(list(path), [], 'Registrations of application services (bridges, bots).', {
-    note: LATER,
-  }),
-  track_appservice_user_ips: option(flag, false, 'Record the addresses application services come from.', {
-    note: LATER,
-  }),
-  use_appservice_legacy_authorization: option(flag, false, 'Send application services their token in the address.', {
-    note: LATER,
-  }),
+  app_service_config_files: option(list(path), [], 'Registrations of application services (bridges, bots).'),
+  track_appservice_user_ips: option(flag, false, 'Record the addresses application services come from.'),
+  use_appservice_legacy_authorization: option(flag, false, 'Send application services their token in the address.'),
   modules: option(
     list(
       section({

@@ -7,6 +7,7 @@ export interface OutboundRequest {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   /** Path and query, escaped. */
   readonly path: string;
+  /** Lower-case names. Whoever names an accept-encoding undoes it, and bounds what that makes of the body. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array | undefined;
   /** From now to the last byte of the answer, ms. */
@@ -85,7 +86,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
       ]),
     );
     const encoding = flat['content-encoding'];
-    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    const isAskedFor = this.#request.headers['accept-encoding'] !== undefined;
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity' && !isAskedFor) {
       return this.#fail(new OutboundError('malformed', 'the answer is compressed, which was not asked for'));
     }
     const isSuccess = status < 300;

@@ -42,6 +42,8 @@ export interface GuardedHttp {
   get(url: string | URL, options?: HttpOptions): Promise<HttpAnswer>;
   /** Posts JSON, or bytes with the content-type given among the headers. A redirect is followed only with 307 or 308. */
   post(url: string | URL, body: JsonObject | Uint8Array, options?: HttpOptions): Promise<HttpAnswer>;
+  /** As `post`, with the method PUT. */
+  put(url: string | URL, body: JsonObject | Uint8Array, options?: HttpOptions): Promise<HttpAnswer>;
   /** As `get`, for what is not to be held in memory. */
   open(url: string | URL, options?: HttpOptions): Promise<HttpStream>;
 }
@@ -67,7 +69,12 @@ export function createGuardedHttp({
   outbound: Outbound;
   clock: { monotonic(): number };
 }): GuardedHttp {
-  const send = async (method: 'GET' | 'POST', url: string | URL, body: Body | undefined, options: HttpOptions) => {
+  const send = async (
+    method: 'GET' | 'POST' | 'PUT',
+    url: string | URL,
+    body: Body | undefined,
+    options: HttpOptions,
+  ) => {
     const end = clock.monotonic() + (options.timeoutMs ?? TIMEOUT_MS);
     let at = readUrl(url, undefined, options);
     let headers = Object.fromEntries(
@@ -88,7 +95,7 @@ export function createGuardedHttp({
       const { location } = answer.headers;
       const isFollowed = REDIRECTS.has(answer.status) && location !== undefined && options.maxRedirects !== 0;
       // Other redirects of a POST are asked for as a GET by browsers: nobody here wants such an answer.
-      if (!isFollowed || (method === 'POST' && answer.status < 307)) return { url: at, ...answer };
+      if (!isFollowed || (method !== 'GET' && answer.status < 307)) return { url: at, ...answer };
       answer.body.destroy();
       if (redirects >= (options.maxRedirects ?? MAX_REDIRECTS)) {
         throw new OutboundError('malformed', `${at.host} leads from one redirect to the next`);
@@ -103,19 +110,16 @@ export function createGuardedHttp({
   const readAll = async ({ body, ...head }: HttpStream): Promise<HttpAnswer> => ({ ...head, body: await buffer(body) });
   return {
     get: async (url, options = {}) => readAll(await send('GET', url, undefined, options)),
-    post: async (url, body, options = {}) =>
-      readAll(
-        await send(
-          'POST',
-          url,
-          body instanceof Uint8Array
-            ? { type: 'application/octet-stream', bytes: body }
-            : { type: 'application/json', bytes: JSON.stringify(body) },
-          options,
-        ),
-      ),
+    post: async (url, body, options = {}) => readAll(await send('POST', url, toBody(body), options)),
+    put: async (url, body, options = {}) => readAll(await send('PUT', url, toBody(body), options)),
     open: (url, options = {}) => send('GET', url, undefined, options),
   };
+}
+
+function toBody(body: JsonObject | Uint8Array): Body {
+  return body instanceof Uint8Array
+    ? { type: 'application/octet-stream', bytes: body }
+    : { type: 'application/json', bytes: JSON.stringify(body) };
 }
 
 function readUrl(text: string | URL, base: URL | undefined, { secureOnly = false }: HttpOptions): URL {

@@ -1,5 +1,6 @@
 import type { RoomEvent } from '../events/event.ts';
-import { serverNameOf } from '../identifiers.ts';
+import { isUserId, serverNameOf, type UserId } from '../identifiers.ts';
+import type { PowerLevels } from '../power-levels.ts';
 import { checkAliases } from './aliases.ts';
 import {
   type AuthState,
@@ -52,7 +53,9 @@ export function checkAuthRules(event: RoomEvent, auth: AuthState): Verdict {
   }
   // 9
   if (event.stateKey?.startsWith('@') && event.stateKey !== event.sender) {
-    return rejected('the state key is the ID of another user');
+    const owner = version.ownedState ? ownerOf(event.stateKey) : undefined;
+    const mayWrite = owner !== undefined && (owner === event.sender || outranks(levels, event.sender, owner));
+    if (!mayWrite) return rejected('the state key is the ID of another user');
   }
   // 10
   if (event.type === 'm.room.power_levels') return checkPowerLevels(event, create, auth);
@@ -60,4 +63,15 @@ export function checkAuthRules(event: RoomEvent, auth: AuthState): Verdict {
   if (version.redactionsInAuthRules && event.type === 'm.room.redaction') return checkRedactionEvent(event, levels);
   // 11
   return allowed;
+}
+
+/** The user whose ID a state key begins with, up to its end or an underscore behind the colon (MSC3757). */
+function ownerOf(stateKey: string): UserId | undefined {
+  const end = stateKey.indexOf('_', stateKey.indexOf(':'));
+  const owner = end === -1 ? stateKey : stateKey.slice(0, end);
+  return isUserId(owner) ? owner : undefined;
+}
+
+function outranks(levels: PowerLevels, sender: UserId, owner: UserId): boolean {
+  return levels.powerLevelOf(sender) > levels.powerLevelOf(owner);
 }

@@ -1,6 +1,6 @@
 import type { RoomEvent } from '../events/event.ts';
 import { isUserId, serverNameOf } from '../identifiers.ts';
-import { roomVersions } from '../room-versions.ts';
+import { findRoomVersion } from '../room-versions.ts';
 import { allowed, rejected, type Verdict } from './auth-state.ts';
 
 /** Auth rule 1, m.room.create: it needs no state, for it is the start of all state. */
@@ -20,7 +20,8 @@ export function checkCreate(event: RoomEvent): Verdict {
   // 1.3: room_version is present and not recognised.
   if (Object.hasOwn(content, 'room_version')) {
     const named = content['room_version'];
-    if (typeof named !== 'string' || !roomVersions.has(named)) return rejected('the room version is not known');
+    if (typeof named !== 'string' || findRoomVersion(named) === undefined)
+      return rejected('the room version is not known');
   }
   // 1.4 up to version 10: creator is missing.
   if (!version.creatorIsSender && !Object.hasOwn(content, 'creator')) return rejected('content.creator is missing');

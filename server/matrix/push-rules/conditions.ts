@@ -24,6 +24,8 @@ export interface PushContext {
   readonly senderPowerLevel: number;
   /** `notifications` of the room's power levels. */
   readonly notificationPowerLevels: Readonly<Record<string, number>>;
+  /** Whether the user follows the thread the event is in; undefined outside threads, and where threads are not followed. */
+  readonly threadSubscription?: boolean | undefined;
 }
 
 /** A condition made ready. */
@@ -36,7 +38,7 @@ const never: Condition = () => false;
  * needs, never holds.
  */
 export function compileCondition(condition: PushCondition): Condition {
-  const { kind, key, pattern, value, is } = condition;
+  const { kind, key, pattern, value, is, subscribed } = condition;
   switch (kind) {
     case 'event_match':
       return typeof key === 'string' && typeof pattern === 'string' ? eventMatch(key, pattern) : never;
@@ -48,6 +50,8 @@ export function compileCondition(condition: PushCondition): Condition {
       return containsDisplayName;
     case 'room_member_count':
       return typeof is === 'string' ? roomMemberCount(is) : never;
+    case 'io.element.msc4306.thread_subscription':
+      return typeof subscribed === 'boolean' ? threadSubscriptionIs(subscribed) : never;
     case 'sender_notification_permission':
       return typeof key === 'string' ? senderNotificationPermission(key) : never;
     default:
@@ -132,6 +136,11 @@ function roomMemberCount(is: string): Condition {
     default:
       return (_, { memberCount }) => memberCount === count;
   }
+}
+
+/** MSC4306. */
+function threadSubscriptionIs(subscribed: boolean): Condition {
+  return (_, { threadSubscription }) => threadSubscription === subscribed;
 }
 
 /** What `notifications` of the power levels asks for where it does not say (spec: m.room.power_levels). */

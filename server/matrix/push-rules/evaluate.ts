@@ -63,6 +63,7 @@ export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
   add(ruleset.override, conditionsOf);
   // A content rule that lost its pattern matches nothing.
   add(ruleset.content, ({ pattern }) => [pattern === undefined ? () => false : eventMatch('content.body', pattern)]);
+  add(ruleset.postcontent ?? [], conditionsOf);
   add(ruleset.room, ({ rule_id }) => [({ roomId }) => roomId === rule_id]);
   add(ruleset.sender, ({ rule_id }) => [({ sender }) => sender === rule_id]);
   add(ruleset.underride, conditionsOf);

@@ -22,8 +22,16 @@ export type PushRule = {
   readonly pattern?: string;
 };
 
-/** All rules of one user, most important first within each kind. */
-export type PushRuleset = Readonly<Record<PushRuleKind, readonly PushRule[]>>;
+/**
+ * All rules of one user, most important first within each kind. `postcontent` (MSC4306) is asked after `content`; users have
+ * no rules of their own there.
+ */
+export type PushRuleset = Readonly<Record<PushRuleKind, readonly PushRule[]>> & {
+  readonly postcontent?: readonly PushRule[];
+};
+
+/** The kinds that there are rules of, whether or not users may have their own. */
+export type AnyPushRuleKind = PushRuleKind | 'postcontent';
 
 /** Whether `text` names a kind of push rule. */
 export function isPushRuleKind(text: string): text is PushRuleKind {

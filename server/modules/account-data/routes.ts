@@ -12,6 +12,8 @@ function checkOwn(requester: { userId: UserId }, of: UserId): void {
 export function accountDataRoutes(accountData: AccountData): Route[] {
   const global = '/_matrix/client/v3/user/:userId/account_data/:type';
   const perRoom = '/_matrix/client/v3/user/:userId/rooms/:roomId/account_data/:type';
+  // MSC3391, which is in no release of the spec.
+  const unstable = '/_matrix/client/unstable/org.matrix.msc3391';
   const globalParams = Type.Object({ userId, type: eventType });
   const roomParams = Type.Object({ userId, roomId, type: eventType });
   return [
@@ -35,6 +37,28 @@ export function accountDataRoutes(accountData: AccountData): Route[] {
       handle: ({ requester, params }) => {
         checkOwn(requester, params.userId);
         return accountData.get(params.userId, undefined, params.type);
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: `${unstable}/user/:userId/account_data/:type`,
+      auth: 'user',
+      params: globalParams,
+      handle: ({ requester, params }) => {
+        checkOwn(requester, params.userId);
+        accountData.remove(params.userId, undefined, params.type);
+        return {};
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: `${unstable}/user/:userId/rooms/:roomId/account_data/:type`,
+      auth: 'user',
+      params: roomParams,
+      handle: ({ requester, params }) => {
+        checkOwn(requester, params.userId);
+        accountData.remove(params.userId, params.roomId, params.type);
+        return {};
       },
     }),
     route({

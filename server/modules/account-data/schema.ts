@@ -17,5 +17,9 @@ export const migrations: ModuleMigrations = {
         CREATE INDEX account_data_by_position ON account_data (user_id, position);
       `,
     },
+    {
+      // What was deleted stays behind with an empty content, so that other devices come to hear of it.
+      sql: 'ALTER TABLE account_data ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;',
+    },
   ],
 };

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { MatrixError, notFound } from '../../matrix/errors.ts';
-import { isUserId, type RoomId, type UserId } from '../../matrix/identifiers.ts';
+import { type DeviceId, isUserId, type RoomId, type UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
 import type { Database, WriteTx } from '../../storage/types.ts';
 import type { AccountDataStore } from './store.ts';
@@ -11,6 +11,8 @@ const SERVER_CONTROLLED = new Set(['m.fully_read', 'm.push_rules']);
 /** Tags of a room have operations of their own; two ways to set them would lose some. */
 const TAGS = 'm.tag';
 const IGNORED_USERS = 'm.ignored_user_list';
+/** Whether a device shows notifications of its own (MSC3890); nobody else would ever take it away. */
+const PER_DEVICE = ['m.local_notification_settings', 'org.matrix.msc3890.local_notification_settings'];
 
 /** Finds what reads like account data and is kept by other parts of the server: push rules, tags, and the like. */
 export type FindKeptElsewhere = (userId: UserId, roomId: RoomId | undefined, type: string) => JsonObject | undefined;
@@ -23,6 +25,10 @@ export interface AccountData {
   find(userId: UserId, roomId: RoomId | undefined, type: string): JsonObject | undefined;
   /** @throws MatrixError M_BAD_JSON (405) for types the server answers for itself */
   set(userId: UserId, roomId: RoomId | undefined, type: string, content: JsonObject): void;
+  /** Takes it away, if it is there (MSC3391). @throws MatrixError as `set` does */
+  remove(userId: UserId, roomId: RoomId | undefined, type: string): void;
+  /** Takes away what a device that is gone has left behind about itself. */
+  removeOfDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
   /** Whom the user ignores (spec: "Ignoring Users"). */
   ignoredUsers(userId: UserId): ReadonlySet<UserId>;
   removeAll(tx: WriteTx, userId: UserId): void;
@@ -44,6 +50,12 @@ export function accountDataService({
     tx.onRollback(() => ignored.delete(userId));
   }
 
+  function checkType(type: string, roomId: RoomId | undefined): void {
+    if (SERVER_CONTROLLED.has(type) || (type === TAGS && roomId !== undefined)) {
+      throw new MatrixError('M_BAD_JSON', `${type} cannot be set through this API`, { status: 405 });
+    }
+  }
+
   return {
     find: (userId, roomId, type) => store.find(userId, roomId, type),
     get(userId, roomId, type) {
@@ -52,13 +64,21 @@ export function accountDataService({
       return content;
     },
     set(userId, roomId, type, content) {
-      if (SERVER_CONTROLLED.has(type) || (type === TAGS && roomId !== undefined)) {
-        throw new MatrixError('M_BAD_JSON', `${type} cannot be set through this API`, { status: 405 });
-      }
+      checkType(type, roomId);
       db.write((tx) => {
         store.put(tx, userId, roomId, type, content);
         if (roomId === undefined && type === IGNORED_USERS) forgetIgnored(tx, userId);
       });
+    },
+    remove(userId, roomId, type) {
+      checkType(type, roomId);
+      db.write((tx) => {
+        store.remove(tx, userId, roomId, type);
+        if (roomId === undefined && type === IGNORED_USERS) forgetIgnored(tx, userId);
+      });
+    },
+    removeOfDevice(tx, userId, deviceId) {
+      for (const prefix of PER_DEVICE) store.remove(tx, userId, undefined, `${prefix}.${deviceId}`);
     },
     ignoredUsers(userId) {
       const known = ignored.get(userId);

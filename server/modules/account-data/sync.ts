@@ -11,10 +11,13 @@ function toEvent({ type, content }: AccountDatum): JsonObject {
 export function accountDataContribution(store: AccountDataStore): SyncContribution {
   return {
     name: 'account-data',
+    sliding: 'account_data',
     contribute: (window) => {
       const global: JsonObject[] = [];
       const rooms = new Map<RoomId, JsonObject[]>();
       for (const datum of store.listSince(window.userId, window.since, window.now)) {
+        // Who begins anew has never heard of it.
+        if (datum.deleted && window.initial) continue;
         if (datum.roomId === undefined) global.push(toEvent(datum));
         else rooms.set(datum.roomId, [...(rooms.get(datum.roomId) ?? []), toEvent(datum)]);
       }

@@ -29,11 +29,12 @@ import {
 } from './service/interactive-auth.ts';
 import { createLogin } from './service/login.ts';
 import type { AccountsNeeds } from './service/needs.ts';
+import type { Proofs } from './service/proofs.ts';
 import { createPasswords } from './service/passwords.ts';
 import { createRegistration } from './service/registration.ts';
 import { createSetup, type SetupLink } from './service/setup.ts';
 import { createSharedSecretRegistration } from './service/shared-secret.ts';
-import { createStages } from './service/stages.ts';
+import { createStages, stageParams } from './service/stages.ts';
 import { createTokens } from './service/tokens.ts';
 import { createUsernames } from './service/usernames.ts';
 import { RegistrationTokenStore } from './store/registration-tokens.ts';
@@ -42,7 +43,9 @@ import { UiAuthSessionStore } from './store/ui-auth-sessions.ts';
 import { UserStore } from './store/users.ts';
 
 export { migrations } from './schema.ts';
+export { type CaptchaSettings, createCaptcha } from './service/captcha.ts';
 export type { AccountsNeeds } from './service/needs.ts';
+export type { Proofs } from './service/proofs.ts';
 export type { AccountsSettings } from './service/settings.ts';
 
 /** What the rest of the server uses of accounts. */
@@ -53,6 +56,8 @@ export interface AccountsModule extends Module {
   readonly administration: AccountAdministration;
   readonly registrationTokens: RegistrationTokens;
   readonly setupLink: SetupLink;
+  /** Throws M_FORBIDDEN where nobody can register. */
+  readonly checkRegistrationOpen: () => void;
   /** Whether a user may change their password with a client. */
   readonly canChangePassword: (userId: UserId) => boolean;
   /** Makes all tokens of a device void: what has to happen when it is removed. */
@@ -65,6 +70,7 @@ const PRUNE_EVERY_MS = 3_600_000;
 export function accounts(needs: AccountsNeeds): AccountsModule {
   const { db, clock, random, log, settings, limits, devices, hooks, appservices } = needs;
   const { serverName, passwords: passwordSettings } = settings;
+  const proofs = (): Proofs => needs.proofs?.() ?? {};
 
   const users = new UserStore(db);
   const tokenStore = new TokenStore(db);
@@ -95,9 +101,9 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     passwords,
     serverName,
     failedAttempts: limits.loginFailedAttempts,
-    findByThreepid: needs.findByThreepid ?? (() => undefined),
+    findByThreepid: (medium, address) => proofs().threepids?.findOwner(medium, address),
   });
-  const stages = createStages({ db, clock, credentials, registrationTokens: registrationTokenStore, limits });
+  const stages = createStages({ db, clock, credentials, registrationTokens: registrationTokenStore, limits, proofs });
   const sessions = new InteractiveAuthSessions({
     db,
     clock,
@@ -105,6 +111,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     store: new UiAuthSessionStore(db),
     registrationTokens: registrationTokenStore,
     stages,
+    params: (stage) => stageParams(stage, proofs()),
   });
 
   const passwordsWork = passwordSettings.enabled !== 'no' && passwordSettings.localDatabase;
@@ -132,6 +139,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     devices,
     addressLimit: limits.loginAddress,
     flowsOf,
+    proofs,
   });
   const registration = createRegistration({
     db,
@@ -147,6 +155,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     sessions,
     registrationTokens: registrationTokenStore,
     appservices,
+    proofs,
   });
   const login = createLogin({
     db,
@@ -196,7 +205,14 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
         loginTokenLimit: limits.loginToken,
       }),
       ...accountRoutes({ management, policy: passwordSettings.policy }),
-      ...browserRoutes({ settings, sessions, setup, addressLimit: limits.loginAddress }),
+      ...browserRoutes({
+        settings,
+        sessions,
+        setup,
+        addressLimit: limits.loginAddress,
+        proofs,
+        templates: needs.templates,
+      }),
     ],
     start: () => {
       departures.resume();
@@ -206,7 +222,17 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
       timer?.cancel();
       await departures.stop();
     },
-    authenticator: createAuthenticator({ db, clock, users, store: tokenStore, tokens, memory, devices, appservices }),
+    authenticator: createAuthenticator({
+      db,
+      clock,
+      users,
+      store: tokenStore,
+      tokens,
+      memory,
+      devices,
+      appservices,
+      isExpired: needs.isExpired ?? (() => false),
+    }),
     interactiveAuth,
     lookup: createLookup(users),
     administration: createAdministration({
@@ -219,9 +245,11 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
       tokens,
       departures,
       devices,
+      hooks,
     }),
     registrationTokens: createRegistrationTokens({ db, clock, random, store: registrationTokenStore }),
     setupLink: setup,
+    checkRegistrationOpen: () => registration.checkOpen(),
     canChangePassword: (userId) => management.canChangePassword(userId),
     revokeDeviceTokens: (tx, userId, deviceId) => tokens.revokeOfDevice(tx, userId, deviceId),
   };

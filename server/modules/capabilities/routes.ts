@@ -1,5 +1,5 @@
 import { route, type Route } from '../../http/route.ts';
-import { notFound } from '../../matrix/errors.ts';
+import { notFound, unrecognized } from '../../matrix/errors.ts';
 import { type CapabilitiesNeeds, describeCapabilities, describeSupport, SPEC_VERSIONS } from './service.ts';
 
 /** What clients and servers ask before anything else. */
@@ -8,6 +8,7 @@ export function discoveryRoutes({ facts, settings, unstableFeatures }: Capabilit
   const { dealings } = settings;
   return [
     ...(dealings === undefined ? [] : [dealingsRoute(dealings)]),
+    ...otherWaysIn(),
     route({
       method: 'GET',
       path: '/_matrix/client/versions',
@@ -52,6 +53,41 @@ export function discoveryRoutes({ facts, settings, unstableFeatures }: Capabilit
         return support;
       },
     }),
+    route({
+      method: 'GET',
+      path: '/.well-known/matrix/policy_server',
+      auth: 'none',
+      resource: 'client',
+      handle: () => {
+        throw notFound('This server is no policy server');
+      },
+    }),
+  ];
+}
+
+/**
+ * Ways to log in that this server does not know. Clients ask to find out, and are to be told so in these words (spec:
+ * "Server metadata discovery").
+ */
+function otherWaysIn(): Route[] {
+  const absent = (path: string | readonly string[], message: string): Route =>
+    route({
+      method: 'GET',
+      path,
+      auth: 'none',
+      handle: () => {
+        throw unrecognized(message);
+      },
+    });
+  return [
+    absent(
+      ['/_matrix/client/v1/auth_metadata', '/_matrix/client/unstable/org.matrix.msc2965/auth_metadata'],
+      'This server does not know OAuth 2.0',
+    ),
+    absent(
+      ['/_matrix/client/v3/login/sso/redirect', '/_matrix/client/v3/login/sso/redirect/:idpId'],
+      'This server does not know single sign-on',
+    ),
   ];
 }
 

@@ -10,6 +10,8 @@ export interface CapabilityFacts {
   };
   readonly forgetsRoomsOnLeave: boolean;
   readonly givesLoginTokens: boolean;
+  /** The longest delay (ms) and the most at once, where events can be delayed. */
+  readonly delayedEvents?: { readonly maxDelayMs: number; readonly maxScheduled: number } | undefined;
   canChangePassword(requester: Requester): boolean;
   canChangeThreepids(requester: Requester): boolean;
   canChangeDisplayName(requester: Requester): boolean;
@@ -64,9 +66,17 @@ export function describeCapabilities(facts: CapabilityFacts, requester: Requeste
     'm.3pid_changes': { enabled: facts.canChangeThreepids(requester) },
     'm.get_login_token': { enabled: facts.givesLoginTokens && !requester.isGuest },
     'm.forget_forced_upon_leave': { enabled: facts.forgetsRoomsOnLeave },
+    ...describeDelays(facts.delayedEvents),
     // To be left out where neither is possible.
     ...(facts.canModerateAccounts(requester) ? { 'm.account_moderation': { suspend: true, lock: true } } : {}),
   };
+}
+
+/** MSC4140. */
+function describeDelays(limits: CapabilityFacts['delayedEvents']): JsonObject {
+  if (limits === undefined) return {};
+  const { maxDelayMs, maxScheduled } = limits;
+  return { 'org.matrix.msc4140.delayed_events': { max_delay_ms: maxDelayMs, max_scheduled: maxScheduled } };
 }
 
 /** Body of `/.well-known/matrix/support`; undefined if the contact is of no kind that can be told there. */

@@ -6,6 +6,7 @@ import { Accesses } from './service/accesses.ts';
 import { type MediaAdministration, mediaAdministration } from './service/administration.ts';
 import { Announced } from './service/announced.ts';
 import { Content } from './service/content.ts';
+import { FoundPictures } from './service/found-pictures.ts';
 import { Housekeeping } from './service/housekeeping.ts';
 import { MediaFiles } from './service/media-files.ts';
 import type { ContentNeeds } from './service/needs.ts';
@@ -23,6 +24,7 @@ export type { ContentNeeds, ContentSettings } from './service/needs.ts';
 
 export interface ContentRepository extends Module {
   readonly media: MediaAdministration;
+  readonly foundPictures: FoundPictures;
 }
 
 /** Files that users send, and those of other servers' users (spec: "Content repository"). */
@@ -72,6 +74,7 @@ export function contentRepository(needs: ContentNeeds): ContentRepository {
 
   return {
     name: 'content-repository',
+    foundPictures: new FoundPictures({ clock, random, settings, media, files, thumbnailer }),
     media: mediaAdministration({ db, media, content, housekeeping }),
     routes: [
       ...uploadRoutes({ uploads, maxUploadBytes }),

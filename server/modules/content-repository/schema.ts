@@ -49,5 +49,9 @@ export const migrations: ModuleMigrations = {
         ) STRICT, WITHOUT ROWID;
       `,
     },
+    {
+      // From now on `expires_ms` is also when content goes that was only kept for a while.
+      sql: 'CREATE INDEX media_expiry ON media (expires_ms) WHERE file IS NOT NULL AND expires_ms IS NOT NULL;',
+    },
   ],
 };

@@ -1,4 +1,5 @@
 import type { RateLimit } from '../../http/rate-limit.ts';
+import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
@@ -18,6 +19,8 @@ export interface DeviceManagementNeeds {
   readonly hooks: DeviceHooks;
   /** How often an application service may make devices, per user. */
   readonly creationLimit: RateLimit;
+  /** Devices that stay though nobody uses them. */
+  readonly isKeptUnused?: (userId: UserId, deviceId: DeviceId) => boolean;
   readonly settings: {
     /** Devices that nobody used for this long (ms) are removed; undefined: never. */
     readonly deleteStaleDevicesAfterMs: number | undefined;
@@ -47,7 +50,8 @@ export function deviceManagement(needs: DeviceManagementNeeds): DeviceManagement
       db.write((tx) => store.removeConnectionsBefore(tx, clock.now() - userIpsMaxAgeMs));
     }
     if (deleteStaleDevicesAfterMs !== undefined) {
-      const stale = store.listUnseenSince(clock.now() - deleteStaleDevicesAfterMs);
+      const unseen = store.listUnseenSince(clock.now() - deleteStaleDevicesAfterMs);
+      const stale = unseen.filter(({ userId, deviceId }) => needs.isKeptUnused?.(userId, deviceId) !== true);
       for (const { userId, deviceId } of stale) db.write((tx) => devices.remove(tx, userId, [deviceId]));
       if (stale.length > 0) log.info({ devices: stale.length }, 'devices that nobody used were removed');
     }

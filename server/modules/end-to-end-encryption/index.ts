@@ -2,14 +2,18 @@ import type { Destinations, EduSender, FederationClient } from '../../federation
 import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { MembershipReader, SharingReader } from '../../rooms/types.ts';
-import type { WriteTx } from '../../storage/types.ts';
+import type { StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 import type { Random } from '../../util/random.ts';
+import { dehydratedDeviceRoutes } from './dehydrated-devices/routes.ts';
+import { createDehydratedDevices, type DehydratedDevicesNeeds } from './dehydrated-devices/service.ts';
+import { DehydratedDeviceStore } from './dehydrated-devices/store.ts';
+import { keyBackup } from './key-backup/key-backup.ts';
 import { type KeyRoutesNeeds, keyRoutes } from './routes/client.ts';
 import { federationKeyRoutes } from './routes/federation.ts';
 import { createCrossSigning } from './service/cross-signing.ts';
-import { createDeviceKeys } from './service/device-keys.ts';
+import { createDeviceKeys, type DeviceKeys } from './service/device-keys.ts';
 import { createDeviceLists } from './service/device-lists.ts';
 import { createOutside, type OutsideNeeds } from './service/outside.ts';
 import { CrossSigningStore } from './store/cross-signing.ts';
@@ -37,10 +41,10 @@ export interface EncryptionNeeds extends Omit<KeyRoutesNeeds, 'rooms'> {
     'shareRoom' | 'isJoined' | 'listLocalJoined' | 'listServers' | 'membershipAt' | 'listRoomsOf'
   > &
     SharingReader;
-  readonly devices: {
-    exists(userId: UserId, deviceId: DeviceId): boolean;
+  readonly devices: DehydratedDevicesNeeds['devices'] & {
     findDisplayName(userId: UserId, deviceId: DeviceId): string | undefined;
   };
+  readonly toDevice: DehydratedDevicesNeeds['toDevice'];
   readonly settings: {
     /** Whether other servers are told the names of devices. */
     readonly namesForServers: boolean;
@@ -61,13 +65,19 @@ function roomsOf(members: EncryptionNeeds['rooms']): OutsideNeeds['rooms'] & Pic
   };
 }
 
-/** Keys of devices and users (spec: "End-to-End Encryption": key exchange, cross-signing, device lists). */
+/** Keys of devices and users (spec: "End-to-End Encryption": key exchange, cross-signing, device lists, backups). */
 export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   readonly onDeviceChanged: (tx: WriteTx, userId: UserId, deviceId: DeviceId) => void;
   readonly onDeviceDeleted: (tx: WriteTx, userId: UserId, deviceId: DeviceId) => void;
   readonly onDeactivated: (tx: WriteTx, userId: UserId) => void;
   /** Whether a user has a cross-signing key so called: a device may not be. */
   readonly isCrossSigningKey: (userId: UserId, name: string) => boolean;
+  /** Whether it is the user's dehydrated device: nobody logs in with it, and it does not have to be used to stay. */
+  readonly isDehydrated: (userId: UserId, deviceId: string) => boolean;
+  /** Users whose devices or keys changed in (since, now]. */
+  readonly listChangedUsers: (since: StreamPosition, now: StreamPosition) => readonly UserId[];
+  /** What a device has left. */
+  readonly keyCounts: Pick<DeviceKeys, 'countOneTimeKeys' | 'listUnusedFallback'>;
 } {
   const { db, serverName, devices, settings, federation } = needs;
   const rooms = roomsOf(needs.rooms);
@@ -106,20 +116,44 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
           deviceKeys,
           crossSigning,
         });
+  const backup = keyBackup(needs);
+  const dehydrated = createDehydratedDevices({
+    ...needs,
+    deviceKeys,
+    store: new DehydratedDeviceStore(db),
+    isCrossSigningKey: (userId, name) => crossSigningStore.isPublicKey(userId, name),
+  });
   return {
     name: 'end-to-end-encryption',
     routes: [
+      ...backup.routes,
+      ...dehydratedDeviceRoutes(dehydrated),
       ...keyRoutes({ ...needs, deviceKeys, crossSigning, deviceLists: deviceListStore, remote: outside?.remote }),
       ...federationKeyRoutes({ db, serverName, rooms, deviceKeys, crossSigning, ownChanges }),
     ],
     sync: [encryptionContribution({ deviceLists: deviceListStore, deviceKeys, rooms })],
     ...outside?.parts,
+    start: () => {
+      backup.start();
+      outside?.parts.start?.();
+    },
+    stop: async () => {
+      await backup.stop();
+      await outside?.parts.stop?.();
+    },
     onDeviceChanged: (tx, userId, deviceId) => deviceLists.changed(tx, userId, [{ device: deviceId }]),
-    onDeviceDeleted: (tx, userId, deviceId) => deviceKeys.deviceRemoved(tx, userId, deviceId),
+    onDeviceDeleted: (tx, userId, deviceId) => {
+      dehydrated.deviceRemoved(tx, userId, deviceId);
+      deviceKeys.deviceRemoved(tx, userId, deviceId);
+    },
     onDeactivated: (tx, userId) => {
       crossSigningStore.removeUser(tx, userId);
+      backup.removeUser(tx, userId);
       deviceLists.changed(tx, userId, ['cross-signing']);
     },
     isCrossSigningKey: (userId, name) => crossSigningStore.isPublicKey(userId, name),
+    isDehydrated: (userId, deviceId) => dehydrated.isDehydrated(userId, deviceId),
+    listChangedUsers: (since, now) => deviceListStore.listAllChanged(since, now),
+    keyCounts: deviceKeys,
   };
 }

@@ -129,5 +129,49 @@ export const migrations: ModuleMigrations = {
         ) STRICT, WITHOUT ROWID;
       `,
     },
+    {
+      sql: `
+        -- Server-side key backups. A backup's keys are in a store, so that all of them can be let go of at once: what is
+        -- in a discarded store is nobody's any more, and removed bit by bit.
+        CREATE TABLE key_backup_stores (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          discarded INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE INDEX key_backup_stores_discarded ON key_backup_stores (id) WHERE discarded = 1;
+
+        -- store_id null: the version was deleted; its row stays, so that it is known to have been there.
+        CREATE TABLE key_backup_versions (
+          user_id TEXT NOT NULL,
+          version INTEGER NOT NULL,
+          algorithm TEXT NOT NULL,
+          auth_data TEXT NOT NULL,
+          store_id INTEGER UNIQUE REFERENCES key_backup_stores (id),
+          -- Keys in the store.
+          count INTEGER NOT NULL DEFAULT 0,
+          -- Goes up with each change of them.
+          etag INTEGER NOT NULL DEFAULT 0,
+          PRIMARY KEY (user_id, version)
+        ) STRICT;
+
+        -- Not WITHOUT ROWID: the keys have about 1 kB each, and come in no order.
+        CREATE TABLE key_backup_sessions (
+          store_id INTEGER NOT NULL,
+          room_id TEXT NOT NULL,
+          session_id TEXT NOT NULL,
+          is_verified INTEGER NOT NULL,
+          first_message_index INTEGER NOT NULL,
+          forwarded_count INTEGER NOT NULL,
+          session_data TEXT NOT NULL,
+          UNIQUE (store_id, room_id, session_id)
+        ) STRICT;
+
+        -- A user's device that is not in use: it gathers keys for the device they log in with next.
+        CREATE TABLE dehydrated_devices (
+          user_id TEXT PRIMARY KEY,
+          device_id TEXT NOT NULL,
+          device_data TEXT NOT NULL
+        ) STRICT;
+      `,
+    },
   ],
 };

@@ -33,6 +33,7 @@ export function encryptionContribution(needs: {
   const { deviceLists, deviceKeys, rooms } = needs;
   return {
     name: 'end-to-end-encryption',
+    sliding: 'e2ee',
     contribute: (window) => {
       const { userId, requester, initial } = window;
       const { deviceId } = requester;

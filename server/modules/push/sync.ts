@@ -22,6 +22,7 @@ export function pushRulesContribution({
 }): SyncContribution {
   return {
     name: 'push-rules',
+    sliding: 'account_data',
     contribute: ({ userId, since, initial }) => {
       // Where they changed once more after the window, they are told a bit early, and then again.
       const changed = initial || (store.findChange(userId) ?? 0) > since;
@@ -38,6 +39,7 @@ export function unreadContribution({
 }): SyncContribution {
   return {
     name: 'unread-counts',
+    sliding: 'rooms',
     contribute: (window) => ({
       rooms: window.initial || window.fullState ? allRooms(store, window) : changedRooms(store, window),
     }),

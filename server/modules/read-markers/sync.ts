@@ -10,6 +10,7 @@ function part({ eventId }: ReadMarker): RoomSyncPart {
 export function readMarkerContribution(store: ReadMarkerStore): SyncContribution {
   return {
     name: 'read-markers',
+    sliding: 'account_data',
     contribute: ({ userId, since, now, initial, joined }) => {
       const rooms = new Map<RoomId, RoomSyncPart>();
       for (const marker of store.listSince(userId, since, now)) rooms.set(marker.roomId, part(marker));

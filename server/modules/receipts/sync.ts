@@ -44,25 +44,28 @@ export function receiptParts(
   receipts: readonly Receipt[],
   viewer: { readonly userId: UserId; readonly ignoredUsers: ReadonlySet<UserId> },
 ): ReadonlyMap<RoomId, RoomSyncPart> {
+  const shown = receipts.filter(
+    ({ type, userId }) => (type !== 'm.read.private' || userId === viewer.userId) && !viewer.ignoredUsers.has(userId),
+  );
+  return new Map([...eventsByRoom(shown)].map(([roomId, ephemeral]) => [roomId, { ephemeral }]));
+}
+
+/** The events that tell of some receipts, by room. */
+export function eventsByRoom(receipts: readonly Receipt[]): ReadonlyMap<RoomId, JsonObject[]> {
   const byRoom = new Map<RoomId, Receipt[]>();
   for (const receipt of receipts) {
-    if (receipt.type === 'm.read.private' && receipt.userId !== viewer.userId) continue;
-    if (viewer.ignoredUsers.has(receipt.userId)) continue;
     const ofRoom = byRoom.get(receipt.roomId);
     if (ofRoom === undefined) byRoom.set(receipt.roomId, [receipt]);
     else ofRoom.push(receipt);
   }
-  const parts = new Map<RoomId, RoomSyncPart>();
-  for (const [roomId, ofRoom] of byRoom) {
-    parts.set(roomId, { ephemeral: eventsOf(ofRoom) });
-  }
-  return parts;
+  return new Map([...byRoom].map(([roomId, ofRoom]) => [roomId, eventsOf(ofRoom)]));
 }
 
 /** Receipts set in the window, and all of a room that is new to the viewer. */
 export function receiptContribution(store: ReceiptStore): SyncContribution {
   return {
     name: 'receipts',
+    sliding: 'receipts',
     contribute: (window) => {
       if (window.initial) {
         return {
@@ -75,7 +78,12 @@ export function receiptContribution(store: ReceiptStore): SyncContribution {
       const moved = store.listSince(window.since, window.now);
       const news = [...window.joined].filter(([, room]) => room.newlyJoined).map(([roomId]) => roomId);
       const known = moved.filter(({ roomId }) => window.joined.has(roomId) && !news.includes(roomId));
-      return { rooms: receiptParts([...known, ...news.flatMap((room) => store.listRoom(room))], window) };
+      const isShown = ({ roomId, eventId, userId }: Receipt): boolean => {
+        const shown = window.joined.get(roomId)?.shown;
+        return shown === undefined || shown.has(eventId) || userId === window.userId;
+      };
+      const ofNews = news.flatMap((room) => store.listRoom(room).filter(isShown));
+      return { rooms: receiptParts([...known, ...ofNews], window) };
     },
   };
 }

@@ -4,7 +4,7 @@ import type { EventReader, PersistedEvent, Projection, Visibility } from '../../
 import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { RelatedEvents } from '../../sync/filter-match.ts';
 import { relationRoutes, type RelationRouteNeeds } from './routes.ts';
-import { bundledAggregations } from './service/aggregate.ts';
+import { bundledAggregations, editsOf } from './service/aggregate.ts';
 import { readRelation, THREAD } from './service/relation.ts';
 import { relationRules, type RelationRules } from './service/rules.ts';
 import { RelationStore } from './store.ts';
@@ -21,6 +21,8 @@ export interface Relations extends RelatedEvents, RelationRules {
     rootId: EventId,
     except: EventId,
   ): { readonly depth: number; readonly position: StreamPosition } | undefined;
+  /** The edit that holds, of those this server knows; undefined for an event that was never edited. */
+  findEdit(original: PersistedEvent): PersistedEvent | undefined;
   /** Whether the user has replied in the thread. */
   hasReplied(userId: UserId, rootId: EventId): boolean;
 }
@@ -56,6 +58,7 @@ export function relations(needs: RelationsNeeds): Module & { readonly relations:
       relationOf: (event) => readRelation(event.content),
       findLatestReply: (rootId, except) =>
         store.listNewest(rootId, THREAD, new Set(), 2).find((child) => child.eventId !== except),
+      findEdit: (original) => editsOf({ events, store }, original).next().value ?? undefined,
       hasReplied: (userId, rootId) => store.hasSent(userId, rootId, THREAD),
     },
     routes: relationRoutes({ ...needs, store }),

@@ -65,7 +65,11 @@ export function reportRoutes(needs: ReportNeeds & { store: ReportStore }): Route
     }),
     route({
       method: 'POST',
-      path: '/_matrix/client/v3/rooms/:roomId/report',
+      path: [
+        '/_matrix/client/v3/rooms/:roomId/report',
+        // MSC4151, from before it was stable.
+        '/_matrix/client/unstable/org.matrix.msc4151/rooms/:roomId/report',
+      ],
       auth: 'user',
       params: Type.Object({ roomId }),
       body: Type.Object({ reason }),

@@ -8,13 +8,14 @@ import { stateRoutes } from './routes/state.ts';
 import { MessageExpiry } from './service/expiry.ts';
 import { type History, roomHistory } from './service/history.ts';
 import type { RoomEventsNeeds } from './service/needs.ts';
-import { sending } from './service/send.ts';
+import { type Sending, sending } from './service/send.ts';
 import { EphemeralMessages } from './store.ts';
 
 export { migrations } from './schema.ts';
 export type { History } from './service/history.ts';
 export type {
   CanonicalAliases,
+  DelayedSending,
   MemberStateChanges,
   PastElsewhere,
   RelationRules,
@@ -32,14 +33,18 @@ export interface RoomEventsModuleNeeds extends RoomEventsNeeds {
  * Sending, redacting and reading the events of rooms (spec: client-server API, "Getting events for a room", "Sending
  * events to a room", "Redactions").
  */
-export function roomEvents(needs: RoomEventsModuleNeeds): Module & { readonly history: History } {
+export function roomEvents(
+  needs: RoomEventsModuleNeeds,
+): Module & { readonly history: History; readonly sending: Pick<Sending, 'sendAs'> } {
+  const sends = sending(needs);
   const history = roomHistory(needs);
   const { ephemeral } = needs;
   const expiry = ephemeral && new MessageExpiry({ ...needs, ...ephemeral, store: new EphemeralMessages(ephemeral.db) });
   return {
     name: 'room-events',
     history,
-    routes: [...sendRoutes(sending(needs)), ...stateRoutes(needs), ...historyRoutes(needs, history)],
+    sending: sends,
+    routes: [...sendRoutes(sends), ...stateRoutes(needs), ...historyRoutes(needs, history)],
     ...(expiry && {
       projections: [expiry.projection],
       start: () => expiry.start(),

@@ -8,7 +8,7 @@ import {
   type UserId,
 } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
-import { roomVersions } from '../../matrix/room-versions.ts';
+import { findRoomVersion } from '../../matrix/room-versions.ts';
 import type { MembershipReader } from '../../rooms/types.ts';
 
 /** What a room shows of itself from outside. */
@@ -175,7 +175,7 @@ type Entrance = Pick<OutsideRoom, 'joinRule' | 'roomVersion'>;
 /** Whether anybody may join the room or ask to. A version that is not told is one that knows its own rules. */
 function isOpen({ joinRule, roomVersion }: Entrance): boolean {
   if (joinRule === 'public') return true;
-  const version = roomVersion === undefined ? undefined : roomVersions.get(roomVersion);
+  const version = roomVersion === undefined ? undefined : findRoomVersion(roomVersion);
   const knows = (rule: 'knocking' | 'knockRestrictedJoins'): boolean =>
     roomVersion === undefined || version?.[rule] === true;
   return (
@@ -187,7 +187,7 @@ function isOpen({ joinRule, roomVersion }: Entrance): boolean {
 function allowsMembers({ joinRule, roomVersion }: Entrance): boolean {
   if (joinRule === 'knock_restricted') return isOpen({ joinRule, roomVersion });
   return (
-    joinRule === 'restricted' && (roomVersion === undefined || roomVersions.get(roomVersion)?.restrictedJoins === true)
+    joinRule === 'restricted' && (roomVersion === undefined || findRoomVersion(roomVersion)?.restrictedJoins === true)
   );
 }
 

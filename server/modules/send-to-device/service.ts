@@ -2,7 +2,7 @@ import type { EduSender } from '../../federation/types.ts';
 import { tooLarge } from '../../matrix/errors.ts';
 import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import type { Database, WriteTx } from '../../storage/types.ts';
+import type { Database, StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import { type Random, randomString } from '../../util/random.ts';
 import type { ToDeviceMessage, ToDeviceStore, ToDeviceTransaction } from './store.ts';
@@ -33,6 +33,11 @@ export interface ToDeviceNeeds {
   readonly devices: { listDeviceIds(userId: UserId): readonly DeviceId[] };
   /** Undefined where this server has no dealings with others. */
   readonly sender?: Pick<EduSender, 'sendDurably'> | undefined;
+  /** Is shown each message for a device here; true if it is taken, so that it need not wait for the device. */
+  readonly take?: (
+    tx: WriteTx,
+    message: ToDeviceMessage & { readonly userId: UserId; readonly deviceId: DeviceId },
+  ) => boolean;
 }
 
 export interface ToDevice {
@@ -59,6 +64,13 @@ export interface ToDevice {
     byDevice: Readonly<Record<string, JsonObject>>,
     message: Omit<ToDeviceMessage, 'content'>,
   ): void;
+  /** Messages that wait for a device and were sent after `after`, in the order they were sent. They stay. */
+  listWaiting(
+    userId: UserId,
+    deviceId: DeviceId,
+    after: StreamPosition,
+    limit: number,
+  ): (ToDeviceMessage & { readonly position: StreamPosition })[];
 }
 
 export function toDeviceService({
@@ -68,6 +80,7 @@ export function toDeviceService({
   serverName,
   devices,
   sender: eduSender,
+  take,
   store,
 }: ToDeviceNeeds & { store: ToDeviceStore }): ToDevice {
   let nextExpiry = 0;
@@ -124,6 +137,7 @@ export function toDeviceService({
       const wanted = target === '*' ? known : known.filter((deviceId) => deviceId === target);
       for (const deviceId of wanted) {
         if (maxWaiting < Number.POSITIVE_INFINITY && store.countWaiting(userId, deviceId) >= maxWaiting) continue;
+        if (take?.(tx, { userId, deviceId, sender, type, content }) === true) continue;
         store.insert(tx, userId, deviceId, { sender, type, content });
       }
     }
@@ -142,6 +156,7 @@ export function toDeviceService({
 
   return {
     deliver,
+    listWaiting: (userId, deviceId, after, limit) => store.list(userId, deviceId, db.position(), limit, after),
     accept: (origin, { messageId, messages, sender, type }) => {
       db.write((tx) => {
         if (!store.insertReceived(tx, origin, messageId, clock.now())) return;

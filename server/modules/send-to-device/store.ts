@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { DeviceId, ServerName, UserId } from '../../matrix/identifiers.ts';
 import type { JsonObject } from '../../matrix/json.ts';
-import type { Database, StreamPosition, WriteTx } from '../../storage/types.ts';
+import { type Database, STREAM_START, type StreamPosition, type WriteTx } from '../../storage/types.ts';
 import { atMost } from '../../util/lru.ts';
 
 /** Devices whose waiting messages are counted in memory. */
@@ -57,7 +57,7 @@ export class ToDeviceStore {
       INSERT INTO to_device_messages (user_id, device_id, position, sender, type, content) VALUES (?, ?, ?, ?, ?, ?)`);
     this.#list = db.prepareRead<Row>(`
       SELECT position, sender, type, content FROM to_device_messages
-      WHERE user_id = ? AND device_id = ? AND position <= ? ORDER BY position LIMIT ?`);
+      WHERE user_id = ? AND device_id = ? AND position > ? AND position <= ? ORDER BY position LIMIT ?`);
     this.#putCut = db.prepareWrite(`
       INSERT INTO to_device_cuts (user_id, device_id, token, last) VALUES (?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET last = min(last, excluded.last)`);
@@ -111,14 +111,15 @@ export class ToDeviceStore {
     return waiting;
   }
 
-  /** Those that wait and were sent up to `now`, in the order they were sent, at most `limit`. */
+  /** Those that wait and were sent after `after`, up to `now`, in the order they were sent, at most `limit`. */
   list(
     userId: UserId,
     deviceId: DeviceId,
     now: StreamPosition,
     limit: number,
+    after: StreamPosition = STREAM_START,
   ): (ToDeviceMessage & { readonly position: StreamPosition })[] {
-    return this.#list.list(userId, deviceId, now, limit).map((row) => ({
+    return this.#list.list(userId, deviceId, after, now, limit).map((row) => ({
       position: row.position as StreamPosition,
       sender: row.sender as UserId,
       type: row.type,

@@ -13,15 +13,17 @@ const MAX_MESSAGES = 100;
 export function toDeviceContribution({ db, store }: { db: Database; store: ToDeviceStore }): SyncContribution {
   return {
     name: 'send-to-device',
+    sliding: 'to_device',
     acknowledge: ({ userId, requester: { deviceId }, since }) => {
       if (deviceId === undefined || since === STREAM_START) return;
       const last = store.lastGivenWith(userId, deviceId, since);
       if (store.hasUpTo(userId, deviceId, last)) db.write((tx) => store.removeUpTo(tx, userId, deviceId, last));
     },
-    contribute: ({ userId, requester: { deviceId }, now }) => {
+    contribute: ({ userId, requester: { deviceId }, now, limit = MAX_MESSAGES }) => {
       if (deviceId === undefined) return {};
-      const waiting = store.list(userId, deviceId, now, MAX_MESSAGES + 1);
-      const given = waiting.slice(0, MAX_MESSAGES);
+      const most = Math.min(Math.max(limit, 1), MAX_MESSAGES);
+      const waiting = store.list(userId, deviceId, now, most + 1);
+      const given = waiting.slice(0, most);
       const last = given.at(-1);
       if (last !== undefined && waiting.length > given.length) {
         db.write((tx) => {

@@ -10,6 +10,7 @@ function part(tags: Tags): RoomSyncPart {
 export function tagContribution(store: TagStore): SyncContribution {
   return {
     name: 'tags',
+    sliding: 'account_data',
     contribute: (window) => {
       const rooms = new Map<RoomId, RoomSyncPart>();
       for (const { roomId, tags } of store.listSince(window.userId, window.since, window.now)) {

@@ -6,6 +6,7 @@ import type { Typing } from './service.ts';
 export function typingContribution(typing: Typing): SyncContribution {
   return {
     name: 'typing-notifications',
+    sliding: 'typing',
     contribute: (window) => {
       const rooms = new Map<RoomId, RoomSyncPart>();
       const add = (roomId: RoomId, users: ReadonlySet<UserId>): void => {

@@ -1,10 +1,10 @@
 import type { UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
+import { Progress } from '../../storage/progress.ts';
 import type { WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import { userDirectoryRoutes } from './routes.ts';
 import { directoryFollower, type IndexingNeeds, redactionProjection, refreshLocal } from './service/follower.ts';
-import { Progress } from './service/progress.ts';
 import { createSearch, type SearchNeeds } from './service/search.ts';
 import { DirectoryStore } from './store.ts';
 

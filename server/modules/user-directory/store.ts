@@ -1,6 +1,7 @@
 import { isUserId, localpartOf, type RoomId, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { Database, ReadStatement, StreamPosition, WriteTx } from '../../storage/types.ts';
-import { fold, type Term, wordsOf } from './service/text.ts';
+import { fold } from '../../util/words.ts';
+import { type Term, wordsOfName } from './service/text.ts';
 
 /** What a user shows of themselves; empty text for nothing. */
 export interface Face {
@@ -265,7 +266,7 @@ export class DirectoryStore {
 
   #index(tx: WriteTx, faceNid: number, userId: UserId, displayName: string): void {
     const [name, localpart, server] = [displayName, localpartOf(userId), serverNameOf(userId)].map((part) =>
-      wordsOf(fold(part)),
+      wordsOfName(fold(part)),
     );
     this.#insertWords.run(tx, faceNid, name ?? '', localpart ?? '', server ?? '');
   }

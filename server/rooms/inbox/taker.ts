@@ -5,7 +5,7 @@ import { findEventId } from '../../matrix/events/event-id.ts';
 import { parsePdu } from '../../matrix/events/parse.ts';
 import { type EventId, isEventId, isRoomId, isUserId, type RoomId, type ServerName } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import { type RoomVersion, roomVersions } from '../../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion } from '../../matrix/room-versions.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
@@ -155,7 +155,7 @@ export class TransactionTaker implements PduTaker {
 function versionOfCreate(pdu: JsonObject): RoomVersion | undefined {
   if (pdu['type'] !== 'm.room.create' || 'room_id' in pdu || !isJsonObject(pdu['content'])) return undefined;
   const id = pdu['content']['room_version'];
-  return typeof id === 'string' ? roomVersions.get(id) : undefined;
+  return typeof id === 'string' ? findRoomVersion(id) : undefined;
 }
 
 /** The ID to answer by, even of what is no proper event. */

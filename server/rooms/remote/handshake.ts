@@ -5,7 +5,7 @@ import { completeTemplate } from '../../matrix/events/build.ts';
 import type { RoomEvent } from '../../matrix/events/event.ts';
 import { isUserId, type RoomId, type ServerName } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import { type RoomVersion, roomVersions } from '../../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion, roomVersions, unstableRoomVersions } from '../../matrix/room-versions.ts';
 import { randomString } from '../../util/random.ts';
 import type { Membership } from '../types.ts';
 import { malformed } from './failures.ts';
@@ -69,7 +69,7 @@ export async function makeEvent(
     destination: server,
     method: 'GET',
     path: federationPath(`/v1/make_${handshake}`, roomId, userId),
-    ...(handshake === 'leave' ? {} : { query: { ver: [...roomVersions.keys()] } }),
+    ...(handshake === 'leave' ? {} : { query: { ver: [...roomVersions.keys(), ...unstableRoomVersions.keys()] } }),
     ...options,
   });
   const { template, version } = readTemplate(answer, server);
@@ -123,7 +123,7 @@ function readTemplate(answer: JsonValue, server: ServerName): { template: JsonOb
   if (!isJsonObject(answer) || !isJsonObject(template)) throw malformed(server, 'the answer holds no template');
   // Servers from before room versions do not say one: it is 1, or 2 with the same format.
   const { room_version: id = '1' } = answer;
-  const version = typeof id === 'string' ? roomVersions.get(id) : undefined;
+  const version = typeof id === 'string' ? findRoomVersion(id) : undefined;
   if (version === undefined) throw malformed(server, 'the room has a version that was not offered');
   return { template, version };
 }

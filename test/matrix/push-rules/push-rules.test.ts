@@ -191,7 +191,8 @@ test('nobody is notified of what they sent themselves', () => {
   assert.deepEqual(decided(outcome), [undefined, false, false, undefined]);
 });
 
-test('the default rules are those of the spec, in its order', () => {
+test('the default rules are those of the spec, in its order, and after them those for polls', () => {
+  const poll = (name: string): string => `.org.matrix.msc3930.rule.${name}`;
   const ids = (rules: readonly PushRule[]) => rules.map(({ rule_id }) => rule_id.replace('.m.rule.', ''));
   const rules = defaultRuleset(bob);
   assert.deepEqual(ids(rules.override), [
@@ -205,6 +206,7 @@ test('the default rules are those of the spec, in its order', () => {
     'reaction',
     'room.server_acl',
     'suppress_edits',
+    poll('poll_response'),
   ]);
   assert.deepEqual(ids(rules.underride), [
     'call',
@@ -212,6 +214,10 @@ test('the default rules are those of the spec, in its order', () => {
     'room_one_to_one',
     'message',
     'encrypted',
+    poll('poll_start_one_to_one'),
+    poll('poll_start'),
+    poll('poll_end_one_to_one'),
+    poll('poll_end'),
   ]);
   assert.deepEqual([rules.content, rules.room, rules.sender], [[], [], []]);
   const all = [...rules.override, ...rules.underride];

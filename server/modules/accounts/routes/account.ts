@@ -39,9 +39,8 @@ export function accountRoutes(needs: {
       emptyBodyAllowed: true,
       bodyLimit: 65_536,
       handle: async ({ requester, body, ip }) => {
-        const reply = await management.deactivate({ requester, body: body as JsonObject, ip });
-        // No identifier is ever bound from here, so there is none to unbind.
-        return reply ?? new Reply({ body: { id_server_unbind_result: 'success' } });
+        const done = await management.deactivate({ requester, body: body as JsonObject, ip });
+        return done instanceof Reply ? done : { id_server_unbind_result: done ? 'success' : 'no-support' };
       },
     }),
     // NOT-SPEC: MSC2000, which some clients ask before they let a new password be typed.

@@ -1,8 +1,14 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
-import { route, type Route } from '../../../http/route.ts';
-import { deviceId, jsonObject, text } from '../../../http/schemas.ts';
+import { buffer as readBytes } from 'node:stream/consumers';
+import type { Templates } from '../../../mail/index.ts';
+import { parseJson } from '../../../matrix/canonical-json.ts';
+import { isJsonObject } from '../../../matrix/json.ts';
+import type { Proofs } from '../service/proofs.ts';
+import { thankYou, wordedStagePage } from './worded-pages.ts';
+import { type Reply, route, type Route } from '../../../http/route.ts';
+import { deviceId, text } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
-import { forbidden, unrecognized } from '../../../matrix/errors.ts';
+import { badJson, forbidden, MatrixError, missingParam, unrecognized } from '../../../matrix/errors.ts';
 import type { InteractiveAuthSessions } from '../service/interactive-auth.ts';
 import type { AccountsSettings } from '../service/settings.ts';
 import { MIN_ADMIN_PASSWORD, type Setup } from '../service/setup.ts';
@@ -23,8 +29,14 @@ export function browserRoutes(needs: {
   readonly sessions: InteractiveAuthSessions;
   readonly setup: Setup;
   readonly addressLimit: RateLimit;
+  readonly proofs: () => Proofs;
+  readonly templates: Templates | undefined;
 }): Route[] {
-  const { settings, sessions, setup, addressLimit } = needs;
+  const { settings, sessions, setup, addressLimit, proofs, templates } = needs;
+  const pageOf = (stage: string, session: string, error?: string): Reply | undefined => {
+    const action = `?session=${encodeURIComponent(session)}`;
+    return wordedStagePage({ stage, session, action, error, proofs: proofs(), templates }) ?? stagePage(stage, action);
+  };
   const passwordsWork = settings.passwords.enabled !== 'no' && settings.passwords.localDatabase;
   return [
     route({
@@ -34,8 +46,7 @@ export function browserRoutes(needs: {
       params: stageParams,
       query: Type.Object({ session: Type.String({ maxLength: 255 }) }),
       handle: ({ params, query }) => {
-        const action = `?session=${encodeURIComponent(query.session)}`;
-        const page = stagePage(params.stage, action);
+        const page = pageOf(params.stage, query.session);
         if (page === undefined) throw unrecognized('There is no page for this stage');
         if (sessions.isWaitingFor(query.session, params.stage)) return page;
         return messagePage(
@@ -50,13 +61,31 @@ export function browserRoutes(needs: {
       path: stagePath,
       auth: 'none',
       params: stageParams,
-      query: Type.Object({ session: Type.String({ maxLength: 255 }) }),
-      body: jsonObject,
+      query: Type.Object({ session: Type.Optional(Type.String({ maxLength: 255 })) }),
+      rawBody: true,
       bodyLimit: 65_536,
-      handle: async ({ params, query, body, ip }) => {
+      handle: async ({ params: { stage }, query, bodyStream, headers, ip }) => {
         addressLimit.check(ip);
-        await sessions.completeStage(query.session, params.stage, body, ip);
-        return {};
+        const bytes = await readBytes(bodyStream);
+        if (!isForm(headers['content-type'])) {
+          if (query.session === undefined) throw missingParam('The query parameter session is missing');
+          const body = parseJson(bytes);
+          if (!isJsonObject(body)) throw badJson('The body must be an object');
+          await sessions.completeStage(query.session, stage, body, ip);
+          return {};
+        }
+        // Pages that administrators have worded send their forms the way browsers do by themselves.
+        const form = new URLSearchParams(bytes.toString());
+        const session = query.session ?? form.get('session') ?? '';
+        const { 'g-recaptcha-response': response, ...fields } = Object.fromEntries(form);
+        try {
+          await sessions.completeStage(session, stage, response === undefined ? fields : { ...fields, response }, ip);
+        } catch (error) {
+          const again = error instanceof MatrixError ? pageOf(stage, session, error.message) : undefined;
+          if (again === undefined) throw error;
+          return again;
+        }
+        return thankYou(templates);
       },
     }),
     route({
@@ -124,6 +153,10 @@ export function browserRoutes(needs: {
 
 function shortestPassword({ passwords: { policy } }: AccountsSettings): number {
   return Math.max(MIN_ADMIN_PASSWORD, policy.enabled ? policy.minimumLength : 0);
+}
+
+function isForm(contentType: string | undefined): boolean {
+  return contentType?.toLowerCase().startsWith('application/x-www-form-urlencoded') === true;
 }
 
 function isLoopback(ip: string): boolean {

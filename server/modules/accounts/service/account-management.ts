@@ -8,7 +8,9 @@ import type { Clock } from '../../../util/clock.ts';
 import type { TokenStore } from '../store/tokens.ts';
 import type { UserStore } from '../store/users.ts';
 import type { Departures } from './departures.ts';
-import { type Flow, type InteractiveAuthSessions, PASSWORD, type Proof } from './interactive-auth.ts';
+import { EMAIL, type Flow, type InteractiveAuthSessions, MSISDN, PASSWORD, type Proof } from './interactive-auth.ts';
+import type { ProvedAddress, Proofs } from './proofs.ts';
+import { provedAddress } from './stages.ts';
 import type { Devices } from './needs.ts';
 import { checkNewPassword, type Passwords } from './passwords.ts';
 import type { PasswordSettings } from './settings.ts';
@@ -27,8 +29,11 @@ export interface AccountManagement {
    * out unless `logout_devices` is false. Throws M_FORBIDDEN where passwords cannot be changed, M_WEAK_PASSWORD.
    */
   changePassword(request: ManagementRequest): Promise<Reply | undefined>;
-  /** Deactivates the account after interactive authentication, whose next question the `Reply` is. */
-  deactivate(request: ManagementRequest): Promise<Reply | undefined>;
+  /**
+   * Deactivates the account after interactive authentication, whose next question the `Reply` is. Otherwise tells whether
+   * identity servers have forgotten the addresses of the account.
+   */
+  deactivate(request: ManagementRequest): Promise<Reply | boolean>;
   /** Whether a user may change their password here. */
   canChangePassword(userId: UserId): boolean;
 }
@@ -45,10 +50,24 @@ export interface AccountManagementNeeds {
   readonly devices: Devices;
   readonly addressLimit: RateLimit;
   readonly flowsOf: (userId: UserId) => readonly Flow[];
+  readonly proofs: () => Proofs;
 }
 
 export function createAccountManagement(needs: AccountManagementNeeds): AccountManagement {
-  const { db, clock, settings, users, tokens, passwords, sessions, departures, devices, addressLimit, flowsOf } = needs;
+  const {
+    db,
+    clock,
+    settings,
+    users,
+    tokens,
+    passwords,
+    sessions,
+    departures,
+    devices,
+    addressLimit,
+    flowsOf,
+    proofs,
+  } = needs;
   const changesWork = settings.enabled === 'yes' && settings.localDatabase;
 
   function checkNoGuest(requester: Requester | undefined): void {
@@ -62,8 +81,30 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
     return settings.enabled === 'no' || !settings.localDatabase ? [] : [[PASSWORD]];
   }
 
+  /** Somebody who has forgotten their password shows that they read the mail of the account. */
+  function resetFlows(request: ManagementRequest): readonly Flow[] {
+    const flows = flowsFor(request);
+    const { threepids } = proofs();
+    if (request.requester !== undefined || threepids === undefined) return flows;
+    return [
+      ...flows,
+      ...(threepids.canVerify('email') ? [[EMAIL]] : []),
+      ...(threepids.canVerify('msisdn') ? [[MSISDN]] : []),
+    ];
+  }
+
+  function addressOf(proof: Proof & { done: true }): ProvedAddress | undefined {
+    return provedAddress(proof.completed[EMAIL]) ?? provedAddress(proof.completed[MSISDN]);
+  }
+
   function provenUser(requester: Requester | undefined, proof: Proof & { done: true }): UserId {
     if (requester !== undefined) return requester.userId;
+    const proved = addressOf(proof);
+    if (proved !== undefined) {
+      const owner = proofs().threepids?.findOwner(proved.medium, proved.address);
+      if (owner !== undefined) return owner;
+      throw new MatrixError('M_THREEPID_NOT_FOUND', 'No account here has that address', { status: 404 });
+    }
     const userId = proof.completed[PASSWORD];
     if (typeof userId !== 'string' || !isUserId(userId)) throw forbidden('It is not known whose account that is');
     return userId;
@@ -87,11 +128,13 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
       if (typeof kept === 'string') hash = kept;
       else if (attempt.body['new_password'] === undefined) throw missingParam('The key new_password is missing');
       else hash = await passwords.hash(checkNewPassword(attempt.body['new_password'], settings.policy));
-      const proof = await attempt.prove({ flows: flowsFor(request), ip, kept: { password_hash: hash } });
+      const proof = await attempt.prove({ flows: resetFlows(request), ip, kept: { password_hash: hash } });
       if (!proof.done) return proof.reply;
       const userId = provenUser(requester, proof);
       db.write((tx) => {
         users.setPasswordHash(tx, userId, hash);
+        const proved = addressOf(proof);
+        if (proved !== undefined) proofs().threepids?.spend(tx, proved.sid);
         if (attempt.body['logout_devices'] !== false) devices.removeAll(tx, userId, requester?.deviceId);
         if (requester?.tokenId !== undefined) tokens.validated(tx, requester.tokenId, clock.now());
       });
@@ -103,14 +146,17 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
       checkNoGuest(requester);
       const attempt = sessions.open({ operation: 'deactivate', userId: requester?.userId, body: request.body });
       const erase = attempt.body['erase'] === true;
-      if (requester?.appserviceId !== undefined) {
-        departures.deactivate(requester.userId, { erase });
-        return undefined;
-      }
+      const { id_server: idServer } = attempt.body;
+      const close = async (userId: UserId): Promise<boolean> => {
+        const unbinding = proofs().threepids?.unbindAll(userId, typeof idServer === 'string' ? idServer : undefined);
+        const unbound = (await unbinding) ?? true;
+        departures.deactivate(userId, { erase });
+        return unbound;
+      };
+      if (requester?.appserviceId !== undefined) return close(requester.userId);
       const proof = await attempt.prove({ flows: flowsFor(request), ip });
       if (!proof.done) return proof.reply;
-      departures.deactivate(provenUser(requester, proof), { erase });
-      return undefined;
+      return close(provenUser(requester, proof));
     },
   };
 }

@@ -1,6 +1,6 @@
 import { MatrixError, invalidParam, notFound } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
-import type { Database } from '../../../storage/types.ts';
+import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import { randomString, type Random } from '../../../util/random.ts';
 import type { RegistrationToken, RegistrationTokenStore } from '../store/registration-tokens.ts';
@@ -8,7 +8,7 @@ import type { Account, AccountFlag, AccountFilter, UserStore } from '../store/us
 import type { AccountMaker } from './account-maker.ts';
 import type { TokenMemory } from './authenticator.ts';
 import type { Departures } from './departures.ts';
-import type { Devices } from './needs.ts';
+import type { AccountHooks, Devices } from './needs.ts';
 import type { Passwords } from './passwords.ts';
 import type { Tokens } from './tokens.ts';
 import type { Usernames } from './usernames.ts';
@@ -89,6 +89,7 @@ export interface AdministrationNeeds {
   readonly tokens: Tokens;
   readonly departures: Departures;
   readonly devices: Devices;
+  readonly hooks: Pick<AccountHooks, 'onStandingChanged'>;
 }
 
 export function createLookup(users: UserStore): AccountLookup {
@@ -105,7 +106,11 @@ export function createLookup(users: UserStore): AccountLookup {
 }
 
 export function createAdministration(needs: AdministrationNeeds): AccountAdministration {
-  const { db, users, memory, passwords, usernames, maker, tokens, departures, devices } = needs;
+  const { db, users, memory, passwords, usernames, maker, tokens, departures, devices, hooks } = needs;
+
+  function tellOfStanding(tx: WriteTx, userId: UserId): void {
+    for (const hook of hooks.onStandingChanged ?? []) hook(tx, userId);
+  }
 
   function get(userId: UserId): Account {
     const account = users.find(userId);
@@ -154,7 +159,10 @@ export function createAdministration(needs: AdministrationNeeds): AccountAdminis
     setRateLimited: (userId, rateLimited) => setFlag(userId, 'rate_limited', rateLimited),
     setUserType: (userId, userType) => {
       get(userId);
-      db.write((tx) => users.setUserType(tx, userId, userType));
+      db.write((tx) => {
+        users.setUserType(tx, userId, userType);
+        tellOfStanding(tx, userId);
+      });
     },
     deactivate: (userId, options) => {
       get(userId);
@@ -166,6 +174,7 @@ export function createAdministration(needs: AdministrationNeeds): AccountAdminis
       db.write((tx) => {
         users.reactivate(tx, userId, hash);
         memory.forget(tx, userId);
+        tellOfStanding(tx, userId);
       });
     },
     createLoginToken: (userId, lifetimeMs) => {

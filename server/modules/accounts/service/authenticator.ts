@@ -30,6 +30,7 @@ export interface AuthenticatorNeeds {
   readonly memory: TokenMemory;
   readonly devices: Devices;
   readonly appservices: ApplicationServices | undefined;
+  readonly isExpired: (userId: UserId) => boolean;
 }
 
 /** What was found out about tokens: asked on every request, so it is kept. */
@@ -57,7 +58,7 @@ export class TokenMemory {
 
 /** Tells who shows an access token: a user's device, or an application service (spec: "Using access tokens"). */
 export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
-  const { db, clock, users, store, tokens, memory, devices, appservices } = needs;
+  const { db, clock, users, store, tokens, memory, devices, appservices, isExpired } = needs;
 
   function lookUp(hash: Buffer, key: string): Remembered | undefined {
     const token = store.findAccess(hash);
@@ -89,6 +90,9 @@ export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
       if (found === undefined) return { kind: 'unknown' };
       if (found.expiresMs !== undefined && found.expiresMs <= clock.now()) return { kind: 'soft-logged-out' };
       devices.seen(found.userId, found.deviceId, context.ip, context.userAgent);
+      if (found.authentication.kind === 'ok' && isExpired(found.userId)) {
+        return { kind: 'locked', requester: found.authentication.requester, error: expired() };
+      }
       return found.authentication;
     },
   };
@@ -110,7 +114,7 @@ export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
         return refused(new MatrixError('M_UNKNOWN_DEVICE', 'That user has no such device', { status: 400 }));
       }
       deviceId = deviceIdOverride;
-      devices.seen(userId, deviceId, context.ip, context.userAgent);
+      if (service.tracksAddresses) devices.seen(userId, deviceId, context.ip, context.userAgent);
     }
     const requester: Requester = {
       userId,
@@ -120,7 +124,8 @@ export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
       isAdmin: account?.isAdmin ?? false,
       isSuspended: account?.suspended ?? false,
       appserviceId: service.id,
-      rateLimited: service.rateLimited,
+      // Spec: "Registration", `rate_limited`.
+      rateLimited: service.rateLimited && userId !== service.senderUserId && account?.rateLimited !== false,
     };
     return account === undefined ? { kind: 'ok', requester } : verdict(account, requester);
   }
@@ -142,6 +147,11 @@ function toRequester(account: Account, deviceId: DeviceId, tokenId: number): Req
 function verdict(account: Account, requester: Requester): Authentication {
   if (account.deactivated) return { kind: 'deactivated' };
   return account.locked ? { kind: 'locked', requester } : { kind: 'ok', requester };
+}
+
+/** NOT-SPEC: what servers with accounts that run out have long answered. */
+function expired(): MatrixError {
+  return new MatrixError('ORG_MATRIX_EXPIRED_ACCOUNT', 'This account has expired', { status: 403 });
 }
 
 function refused(error: MatrixError): Authentication {

@@ -26,6 +26,8 @@ export interface StageAttempt {
   readonly auth: JsonObject;
   /** Whose proof is wanted; undefined where there is no user yet. */
   readonly userId: UserId | undefined;
+  /** What the proof is for. */
+  readonly operation: string;
   readonly ip: string;
 }
 
@@ -61,6 +63,8 @@ export interface ProofOptions {
   readonly bodyMayChange?: boolean;
   /** The session is spent at once: repeating the request asks again. */
   readonly once?: boolean;
+  /** Stages that nobody asks for, but that may be completed. */
+  readonly tolerated?: readonly string[];
 }
 
 /** Where an attempt has got: all stages of a flow are complete, or this is the answer. */
@@ -108,6 +112,8 @@ export interface SessionsNeeds {
   readonly store: UiAuthSessionStore;
   readonly registrationTokens: RegistrationTokenStore;
   readonly stages: Readonly<Record<string, Stage>>;
+  /** What clients have to know to complete a stage (spec: `params`). */
+  readonly params?: (stage: string) => JsonObject | undefined;
 }
 
 /** The sessions of interactive authentication, whoever guards what with them. */
@@ -118,17 +124,19 @@ export class InteractiveAuthSessions {
   readonly #store: UiAuthSessionStore;
   readonly #registrationTokens: RegistrationTokenStore;
   readonly #stages: Readonly<Record<string, Stage>>;
+  readonly #params: (stage: string) => JsonObject | undefined;
   // Bodies hold passwords: only a keyed digest of them may lie on disk, and the key does not.
   readonly #digestKey: Buffer;
   #begun = 0;
 
-  constructor({ db, clock, random, store, registrationTokens, stages }: SessionsNeeds) {
+  constructor({ db, clock, random, store, registrationTokens, stages, params }: SessionsNeeds) {
     this.#db = db;
     this.#clock = clock;
     this.#random = random;
     this.#store = store;
     this.#registrationTokens = registrationTokens;
     this.#stages = stages;
+    this.#params = params ?? (() => undefined);
     this.#digestKey = random.bytes(32);
   }
 
@@ -169,7 +177,7 @@ export class InteractiveAuthSessions {
     if (!isDue(session.request.flows, session.completed, type)) {
       throw new MatrixError('M_UNRECOGNIZED', 'This session does not ask for that now', { status: 400 });
     }
-    const result = await this.#run(type, { auth, userId: session.userId, ip });
+    const result = await this.#run(type, { auth, userId: session.userId, operation: session.operation, ip });
     this.#db.write((tx) => {
       const fresh = this.#store.find(sessionId);
       if (fresh !== undefined) this.#store.put(tx, { ...fresh, completed: { ...fresh.completed, [type]: result } });
@@ -240,7 +248,7 @@ export class InteractiveAuthSessions {
     };
     if (details === undefined) {
       this.#save(session);
-      return { done: false, reply: challenge(session) };
+      return { done: false, reply: this.#challenge(session) };
     }
     // Proof that was given for one request must not serve another.
     if (changed && options.bodyMayChange !== true && Object.keys(session.completed).length > 0) {
@@ -250,21 +258,26 @@ export class InteractiveAuthSessions {
     const { type } = details;
     if (typeof type !== 'string' || type in session.completed)
       return this.#conclude(session, options, before !== undefined);
-    if (!isDue(options.flows, session.completed, type)) {
+    if (!isDue(options.flows, session.completed, type) && options.tolerated?.includes(type) !== true) {
       this.#save(session);
       return {
         done: false,
-        reply: challenge(session, new MatrixError('M_UNRECOGNIZED', 'This stage is not asked for now')),
+        reply: this.#challenge(session, new MatrixError('M_UNRECOGNIZED', 'This stage is not asked for now')),
       };
     }
     let result: JsonValue;
     try {
-      result = await this.#run(type, { auth: details, userId: session.userId, ip: options.ip });
+      result = await this.#run(type, {
+        auth: details,
+        userId: session.userId,
+        operation: session.operation,
+        ip: options.ip,
+      });
     } catch (error) {
       // What is not about the proof itself (a key is missing, too many attempts) is an error like any other.
       if (!mayTryAgain(error)) throw error;
       this.#save(session);
-      return { done: false, reply: challenge(session, error) };
+      return { done: false, reply: this.#challenge(session, error) };
     }
     // Another stage may have been completed meanwhile, on its fallback page.
     const completed = { ...session.completed, ...this.#store.find(session.id)?.completed, [type]: result };
@@ -276,7 +289,7 @@ export class InteractiveAuthSessions {
     const done = options.flows.some((flow) => flow.every((stage) => stage in completed));
     if (!done) {
       this.#save(session);
-      return { done: false, reply: challenge(session) };
+      return { done: false, reply: this.#challenge(session) };
     }
     if (options.once === true) {
       this.#db.write((tx) => this.#store.remove(tx, session.id));
@@ -309,6 +322,25 @@ export class InteractiveAuthSessions {
     }
   }
 
+  #challenge(session: UiAuthSession, error?: MatrixError): Reply {
+    const completed = Object.keys(session.completed);
+    const stages = new Set(session.request.flows.flat());
+    const params = [...stages].flatMap((stage) => {
+      const own = this.#params(stage);
+      return own === undefined ? [] : [[stage, own] as const];
+    });
+    return new Reply({
+      status: 401,
+      body: {
+        ...(error === undefined ? {} : { errcode: error.errcode, error: error.message }),
+        session: session.id,
+        flows: session.request.flows.map((stagesOfFlow) => ({ stages: stagesOfFlow })),
+        params: Object.fromEntries(params),
+        ...(completed.length > 0 || error !== undefined ? { completed } : {}),
+      },
+    });
+  }
+
   #digest(body: JsonObject): Buffer {
     return createHmac('sha256', this.#digestKey).update(JSON.stringify(body, sortKeys)).digest();
   }
@@ -317,6 +349,10 @@ export class InteractiveAuthSessions {
 export const PASSWORD = 'm.login.password';
 export const DUMMY = 'm.login.dummy';
 export const REGISTRATION_TOKEN = 'm.login.registration_token';
+export const EMAIL = 'm.login.email.identity';
+export const MSISDN = 'm.login.msisdn';
+export const RECAPTCHA = 'm.login.recaptcha';
+export const TERMS = 'm.login.terms';
 
 export interface GuardNeeds {
   readonly db: Database;
@@ -373,20 +409,6 @@ function readAuth(auth: JsonValue | undefined): JsonObject | undefined {
     if (auth[key] !== undefined && typeof auth[key] !== 'string') throw badJson(`The key auth.${key} must be text`);
   }
   return auth;
-}
-
-function challenge(session: UiAuthSession, error?: MatrixError): Reply {
-  const completed = Object.keys(session.completed);
-  return new Reply({
-    status: 401,
-    body: {
-      ...(error === undefined ? {} : { errcode: error.errcode, error: error.message }),
-      session: session.id,
-      flows: session.request.flows.map((stages) => ({ stages })),
-      params: {},
-      ...(completed.length > 0 || error !== undefined ? { completed } : {}),
-    },
-  });
 }
 
 function sortKeys(_key: string, value: unknown): unknown {

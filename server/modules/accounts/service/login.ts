@@ -1,5 +1,5 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
-import { MatrixError, badJson, forbidden, missingToken, unknownError } from '../../../matrix/errors.ts';
+import { MatrixError, badJson, forbidden, missingToken, unknownError, unknownToken } from '../../../matrix/errors.ts';
 import type { DeviceId, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
@@ -71,7 +71,7 @@ export function createLogin(needs: LoginNeeds): Login {
       case 'm.login.application_service': {
         if (from.token === undefined) throw missingToken('This needs the token of an application service');
         const service = appservices?.findByToken(from.token);
-        if (service === undefined) throw forbidden('This is not the token of an application service');
+        if (service === undefined) throw unknownToken('This is not the token of an application service');
         const account = credentials.findAccount(body);
         if (account === undefined) throw forbidden('The application service has not registered that user');
         if (!service.covers(account.userId)) {

@@ -4,6 +4,8 @@ import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { Logger } from '../../../util/log.ts';
 import type { Random } from '../../../util/random.ts';
+import type { Templates } from '../../../mail/index.ts';
+import type { Proofs } from './proofs.ts';
 import type { AccountsSettings } from './settings.ts';
 
 /** What accounts need to know of devices. */
@@ -23,7 +25,10 @@ export interface Devices {
 export interface ApplicationService {
   readonly id: string;
   readonly senderUserId: UserId;
+  /** Its sender is spared rate limits in any case. */
   readonly rateLimited: boolean;
+  /** Whether it is remembered from where it uses the devices of its users. */
+  readonly tracksAddresses: boolean;
   /** Whether the user is its sender or in one of its namespaces of users. */
   covers(userId: UserId): boolean;
 }
@@ -60,6 +65,8 @@ export interface AccountHooks {
     userId: UserId,
     options: { readonly erase: boolean; readonly stopping: AbortSignal },
   ) => Promise<void>)[];
+  /** In the transaction in which an administrator opens it again, or says of what kind its user is. */
+  readonly onStandingChanged?: readonly ((tx: WriteTx, userId: UserId) => void)[];
 }
 
 /** The limits on what costs the server or helps a guesser. Keys are chosen here. */
@@ -83,8 +90,12 @@ export interface AccountsNeeds {
   readonly devices: Devices;
   readonly hooks: AccountHooks;
   readonly appservices?: ApplicationServices;
-  /** Whose e-mail address or phone number that is. */
-  readonly findByThreepid?: (medium: string, address: string) => UserId | undefined;
+  /** What else proves who somebody is, once all parts are there. */
+  readonly proofs?: () => Proofs;
+  /** For pages that administrators may have worded. */
+  readonly templates?: Templates;
+  /** Whether an account has run out: then it may only log out, or be renewed. */
+  readonly isExpired?: (userId: UserId) => boolean;
   /** Whether a user has published a cross-signing key so called: a device may not share its name. */
   readonly isCrossSigningKey?: (userId: UserId, keyId: string) => boolean;
 }

@@ -11,10 +11,16 @@ import type { AccountMaker } from './account-maker.ts';
 import {
   DUMMY,
   type AuthAttempt,
+  EMAIL,
   type Flow,
   type InteractiveAuthSessions,
+  MSISDN,
+  RECAPTCHA,
   REGISTRATION_TOKEN,
+  TERMS,
 } from './interactive-auth.ts';
+import type { Proofs } from './proofs.ts';
+import { provedAddress } from './stages.ts';
 import type { ApplicationServices } from './needs.ts';
 import { checkNewPassword, type Passwords } from './passwords.ts';
 import type { AccountsSettings, RegistrationSettings } from './settings.ts';
@@ -52,6 +58,8 @@ export interface Registration {
   registerForAppservice(body: RegistrationBody, token: string | undefined): NewUser;
   /** Throws what registering that name would (spec: `GET /register/available`). */
   checkAvailable(username: string): void;
+  /** Throws M_FORBIDDEN where registration is closed. */
+  checkOpen(): void;
   /** Whether a registration token would be accepted now. Throws M_FORBIDDEN where registration is closed. */
   isTokenValid(token: string): boolean;
 }
@@ -70,20 +78,21 @@ export interface RegistrationNeeds {
   readonly sessions: InteractiveAuthSessions;
   readonly registrationTokens: RegistrationTokenStore;
   readonly appservices: ApplicationServices | undefined;
+  readonly proofs: () => Proofs;
 }
 
 export function createRegistration(needs: RegistrationNeeds): Registration {
   const { db, clock, settings, limit, users, tokenStore, tokens, passwords, usernames, maker, sessions } = needs;
-  const { registrationTokens, appservices } = needs;
-  const flows = registrationFlows(settings.registration);
-  const isOpen =
+  const { registrationTokens, appservices, proofs } = needs;
+  const flows = (): readonly Flow[] => registrationFlows(settings.registration, proofs());
+  const isOpen = (): boolean =>
     settings.registration.enabled &&
-    flows.length > 0 &&
     settings.passwords.enabled === 'yes' &&
-    settings.passwords.localDatabase;
+    settings.passwords.localDatabase &&
+    flows().length > 0;
 
   function checkOpen(): void {
-    if (!isOpen) throw forbidden('Registration is closed on this server');
+    if (!isOpen()) throw forbidden('Registration is closed on this server');
   }
 
   /** The guest whom an upgrade is for, by the hash of their token (spec: guest access). */
@@ -120,6 +129,7 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
   }
 
   return {
+    checkOpen,
     registerUser: async (given, parse, ip) => {
       checkOpen();
       const attempt = sessions.open({
@@ -143,7 +153,9 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
         ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
         ...(guestHash === undefined ? {} : { guest_hash: guestHash }),
       };
-      const proof = await attempt.prove({ flows, ip, bodyMayChange: true, kept });
+      // Some clients solve the captcha unasked.
+      const tolerated = proofs().captcha === undefined ? [] : [RECAPTCHA];
+      const proof = await attempt.prove({ flows: flows(), ip, bodyMayChange: true, kept, tolerated });
       if (!proof.done) return proof.reply;
       const { sessionId } = proof;
       const done = sessionId === undefined ? undefined : sessions.findOutcome(sessionId);
@@ -161,6 +173,11 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
         }
         const token = proof.completed[REGISTRATION_TOKEN];
         if (typeof token === 'string') registrationTokens.complete(tx, token);
+        for (const stage of [EMAIL, MSISDN]) {
+          const proved = provedAddress(proof.completed[stage]);
+          if (proved !== undefined) proofs().threepids?.add(tx, userId, proved);
+        }
+        if (proof.completed[TERMS] === true) proofs().terms?.agreed(tx, userId);
         if (sessionId !== undefined) sessions.settle(tx, sessionId, userId);
         return { userId, session: openSession(tx, userId, body) };
       });
@@ -222,8 +239,30 @@ function guestHashOf(attempt: AuthAttempt, token: string | undefined): string | 
  * What people have to go through to register. Empty where the administrator asks for a proof that this server cannot
  * take: then nobody may register, rather than everybody.
  */
-function registrationFlows(settings: RegistrationSettings): readonly Flow[] {
-  if (settings.requiredThreepids.length > 0 || settings.captcha?.required === true) return [];
-  if (settings.requiresToken) return [[REGISTRATION_TOKEN]];
-  return settings.withoutVerification ? [[DUMMY]] : [];
+function registrationFlows(settings: RegistrationSettings, { threepids, captcha, terms }: Proofs): readonly Flow[] {
+  const needed = settings.requiredThreepids;
+  const canMail = threepids?.canVerify('email') === true;
+  const canText = threepids?.canVerify('msisdn') === true && settings.msisdnDisabled !== true;
+  const needsCaptcha = settings.captcha?.required === true;
+  if (needsCaptcha && captcha === undefined) return [];
+  if (settings.requiresTerms === true && terms === undefined) return [];
+  const isVerified = needed.length > 0 || needsCaptcha || settings.requiresToken;
+  if (!isVerified && !settings.withoutVerification) return [];
+
+  const first: Flow = [
+    ...(settings.requiresToken ? [REGISTRATION_TOKEN] : []),
+    ...(needsCaptcha ? [RECAPTCHA] : []),
+    ...(settings.requiresTerms === true ? [TERMS] : []),
+  ];
+  const needsMail = needed.includes('email');
+  const needsText = needed.includes('msisdn');
+  const addresses: Flow[] = [
+    ...(canMail && !needsText ? [[EMAIL]] : []),
+    ...(canText && !needsMail ? [[MSISDN]] : []),
+    ...(canMail && canText ? [[MSISDN, EMAIL]] : []),
+  ];
+  if (needsMail || needsText) return addresses.map((flow) => [...first, ...flow]);
+  // Where there are longer ways, the short one needs an end of its own: nobody shall fall into it on the way.
+  const short = first.length === 0 || addresses.length > 0 ? [...first, DUMMY] : first;
+  return [short, ...addresses.map((flow) => [...first, ...flow])];
 }

@@ -25,7 +25,11 @@ export interface RegistrationSettings {
   readonly withoutVerification: boolean;
   readonly requiresToken: boolean;
   readonly requiredThreepids: readonly string[];
+  /** Whether newcomers may be asked for a phone number. */
+  readonly msisdnDisabled?: boolean;
   readonly captcha: { readonly required: boolean } | undefined;
+  /** Newcomers have to agree to the policy. */
+  readonly requiresTerms?: boolean;
   readonly sharedSecret: string | undefined;
   readonly guestsAllowed: boolean;
   /** Does not tell which names are taken before the registration is complete. */

@@ -37,7 +37,7 @@ export interface IssuedTokens {
 export interface Tokens {
   /**
    * Opens a session on a device, made if it is new; tokens it had before are void (spec: "Relationship between access
-   * tokens and devices"). Throws M_FORBIDDEN if the device ID is one of the user's cross-signing keys.
+   * tokens and devices"). Throws M_FORBIDDEN if the device ID is taken by a cross-signing key or a dehydrated device.
    */
   issue(tx: WriteTx, login: LoginRequest): IssuedTokens;
   /** Exchanges a refresh token (spec: "Refreshing access tokens"). Throws M_UNKNOWN_TOKEN, M_USER_LOCKED. */
@@ -125,7 +125,7 @@ export function createTokens(needs: TokensNeeds): Tokens {
 
     issue: (tx, { userId, deviceId: wanted, initialDisplayName, refreshable }) => {
       if (wanted !== undefined && isCrossSigningKey(userId, wanted)) {
-        throw new MatrixError('M_FORBIDDEN', 'This device ID is the name of a cross-signing key');
+        throw new MatrixError('M_FORBIDDEN', 'This device ID is taken by something that is no client');
       }
       const deviceId = wanted ?? newDeviceId(random);
       revokeOfDevice(tx, userId, deviceId);

@@ -64,12 +64,16 @@ export class Housekeeping {
   /** Removes media nobody has looked at since `beforeMs`; says how many. */
   async removeIdle(which: 'local' | 'remote', beforeMs: number): Promise<number> {
     this.#needs.accesses.flush();
+    return this.#removeAll(() => this.#needs.media.listIdle(which, beforeMs, BATCH));
+  }
+
+  async #removeAll(listSome: () => readonly KeptMedium[]): Promise<number> {
     let removed = 0;
     for (;;) {
-      const idle = this.#needs.media.listIdle(which, beforeMs, BATCH);
-      if (idle.length === 0 || this.#isStopped) return removed;
-      this.#remove(idle);
-      removed += idle.length;
+      const some = listSome();
+      if (some.length === 0 || this.#isStopped) return removed;
+      this.#remove(some);
+      removed += some.length;
       await nextTurn();
     }
   }
@@ -91,9 +95,11 @@ export class Housekeeping {
       const { localLifetimeMs, remoteLifetimeMs } = settings;
       const local = localLifetimeMs === undefined ? 0 : await this.removeIdle('local', now - localLifetimeMs);
       const remote = remoteLifetimeMs === undefined ? 0 : await this.removeIdle('remote', now - remoteLifetimeMs);
+      const passed = await this.#removeAll(() => media.listPassed(now, BATCH));
       const evicted = await this.#shrinkCache();
       if (!this.#isStopped) await files.clearDebris();
       if (local + remote + evicted > 0) log.info({ local, remote, evicted }, 'media nobody looks at were removed');
+      if (passed > 0) log.debug({ passed }, 'media kept for a while were removed');
     } catch (error) {
       log.error({ error: String(error) }, 'media could not be tidied up');
     }

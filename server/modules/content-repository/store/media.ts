@@ -11,12 +11,12 @@ export interface Medium {
   readonly bytes: number;
   readonly type: string;
   readonly name: string | undefined;
-  /** Who uploaded it; undefined for media of other servers. */
+  /** Who uploaded it; undefined for media of other servers, and for what this one found itself. */
   readonly uploader: UserId | undefined;
   /** When it was uploaded, or fetched from its server, ms. */
   readonly createdMs: number;
   readonly accessedMs: number;
-  /** When an announced upload must be complete, ms. */
+  /** When an announced upload must be complete, or content goes that is kept for a while only, ms. */
   readonly expiresMs: number | undefined;
   /** Came after unauthenticated access was frozen. */
   readonly needsToken: boolean;
@@ -32,6 +32,8 @@ export type NewMedium = Pick<Medium, 'origin' | 'mediaId' | 'isLocal' | 'bytes' 
   readonly file: Buffer;
   readonly now: number;
   readonly needsToken: boolean;
+  /** When it goes, ms; it stays unless told. */
+  readonly expiresMs?: number;
 };
 
 interface Row {
@@ -75,6 +77,7 @@ export class MediaStore {
   readonly #touch: WriteStatement;
   readonly #idleLocal: ReadStatement<Row>;
   readonly #idleRemote: ReadStatement<Row>;
+  readonly #passed: ReadStatement<Row>;
   readonly #sumRemote: ReadStatement<{ bytes: number }>;
   readonly #ofUser: ReadStatement<Row>;
   readonly #countOfUser: ReadStatement<{ count: number; bytes: number }>;
@@ -83,8 +86,8 @@ export class MediaStore {
     this.#find = db.prepareRead(`SELECT ${COLUMNS} FROM media WHERE origin = ? AND media_id = ?`);
     this.#insert = db.prepareWrite(`
       INSERT INTO media (origin, media_id, is_local, file, bytes, type, name, uploader, created_ms, accessed_ms, needs_token,
-        quarantined_by)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        quarantined_by, expires_ms)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#announce = db.prepareWrite(`
       INSERT INTO media (origin, media_id, is_local, bytes, type, uploader, created_ms, accessed_ms, expires_ms, needs_token)
       VALUES (?, ?, 1, 0, '', ?, ?, ?, ?, 1)`);
@@ -115,6 +118,10 @@ export class MediaStore {
       SELECT ${COLUMNS} FROM media
       WHERE file IS NOT NULL AND is_local = 0 AND accessed_ms < ? AND quarantined_by IS NULL
       ORDER BY accessed_ms LIMIT ?`);
+    this.#passed = db.prepareRead(`
+      SELECT ${COLUMNS} FROM media
+      WHERE file IS NOT NULL AND expires_ms IS NOT NULL AND expires_ms <= ? AND quarantined_by IS NULL AND is_protected = 0
+      ORDER BY expires_ms LIMIT ?`);
     this.#sumRemote = db.prepareRead(`
       SELECT COALESCE(SUM(bytes), 0) AS bytes FROM media WHERE file IS NOT NULL AND is_local = 0`);
     this.#ofUser = db.prepareRead(`
@@ -144,6 +151,7 @@ export class MediaStore {
       now,
       medium.needsToken ? 1 : 0,
       this.#quarantineOf(medium.file),
+      medium.expiresMs ?? null,
     );
   }
 
@@ -152,7 +160,7 @@ export class MediaStore {
   }
 
   /** Gives an announced medium its content; false where it has some, or is gone. */
-  fill(tx: WriteTx, { now, ...medium }: Omit<NewMedium, 'isLocal' | 'uploader'>): boolean {
+  fill(tx: WriteTx, { now, ...medium }: Omit<NewMedium, 'isLocal' | 'uploader' | 'expiresMs'>): boolean {
     const { changes } = this.#fill.run(
       tx,
       medium.file,
@@ -213,6 +221,11 @@ export class MediaStore {
   /** Media nobody has looked at since `beforeMs` and that may go, the longest unused first. */
   listIdle(which: 'local' | 'remote', beforeMs: number, limit: number): KeptMedium[] {
     return (which === 'local' ? this.#idleLocal : this.#idleRemote).list(beforeMs, limit).map(toMedium).filter(isKept);
+  }
+
+  /** Media that were kept for a while only, which is over. */
+  listPassed(now: number, limit: number): KeptMedium[] {
+    return this.#passed.list(now, limit).map(toMedium).filter(isKept);
   }
 
   /** Bytes of all media of other servers. Reads an entry of an index for each of them. */

@@ -1,6 +1,6 @@
 import { fileTypeFromFile } from 'file-type';
 import sharp, { type Sharp } from 'sharp';
-import type { RefusalReason, ThumbnailAnswer, ThumbnailOrder } from './protocol.ts';
+import type { Measured, MeasureOrder, RefusalReason, Refused, ThumbnailAnswer, ThumbnailOrder } from './protocol.ts';
 
 /** A picture that cannot be drawn. */
 class Refusal extends Error {
@@ -41,17 +41,23 @@ interface Picture {
 
 /** Draws a thumbnail. Whatever is wrong with the picture is an answer. */
 export async function draw(order: ThumbnailOrder): Promise<ThumbnailAnswer> {
-  try {
-    return await drawPicture(order);
-  } catch (error) {
-    return { kind: 'refused', reason: error instanceof Refusal ? error.reason : reasonOf(error) };
-  }
+  return drawPicture(order).catch(refusalOf);
+}
+
+/** Tells what a picture is. Whatever is wrong with it is an answer. */
+export async function measure(order: MeasureOrder): Promise<Measured | Refused> {
+  return measurePicture(order).catch(refusalOf);
+}
+
+async function measurePicture(order: MeasureOrder): Promise<Measured> {
+  const type = await readableType(order.source);
+  const { width, height } = await look(order);
+  return { kind: 'measured', type, width, height };
 }
 
 async function drawPicture(order: ThumbnailOrder): Promise<ThumbnailAnswer> {
-  const type = (await fileTypeFromFile(order.source))?.mime;
-  if (type === undefined || !READABLE.has(type)) throw new Refusal('unsupported');
-  const picture = await measure(order);
+  const type = await readableType(order.source);
+  const picture = await look(order);
   // An animation of too many pixels may still be shown standing still.
   const isAnimation = picture.frames > 1 || type === 'image/apng';
   const animates =
@@ -75,11 +81,17 @@ async function drawPicture(order: ThumbnailOrder): Promise<ThumbnailAnswer> {
   return { kind: 'made', type: `image/${output}` };
 }
 
-function load({ source, maxPixels }: ThumbnailOrder, animated: boolean): Sharp {
+async function readableType(source: string): Promise<string> {
+  const type = (await fileTypeFromFile(source))?.mime;
+  if (type === undefined || !READABLE.has(type)) throw new Refusal('unsupported');
+  return type;
+}
+
+function load({ source, maxPixels }: Pick<ThumbnailOrder, 'source' | 'maxPixels'>, animated: boolean): Sharp {
   return sharp(source, { limitInputPixels: maxPixels, failOn: 'error', animated, sequentialRead: true });
 }
 
-async function measure(order: ThumbnailOrder): Promise<Picture> {
+async function look(order: Pick<ThumbnailOrder, 'source' | 'maxPixels'>): Promise<Picture> {
   const { autoOrient, orientation = 1, pages = 1, hasAlpha } = await load(order, false).metadata();
   const { width, height } = autoOrient;
   if (width * height > order.maxPixels) throw new Refusal('too-large');
@@ -111,6 +123,10 @@ function encode(image: Sharp, format: 'jpeg' | 'png' | 'webp'): Sharp {
     case 'webp':
       return image.webp({ quality: 80 });
   }
+}
+
+function refusalOf(error: unknown): Refused {
+  return { kind: 'refused', reason: error instanceof Refusal ? error.reason : reasonOf(error) };
 }
 
 function reasonOf(error: unknown): RefusalReason {

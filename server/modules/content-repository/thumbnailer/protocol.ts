@@ -14,6 +14,13 @@ export interface ThumbnailOrder {
   readonly maxPixels: number;
 }
 
+/** To be told what a picture is, rather than to have it drawn. */
+export interface MeasureOrder extends Pick<ThumbnailOrder, 'source' | 'maxPixels'> {
+  readonly kind: 'measure';
+}
+
+export type Order = ThumbnailOrder | MeasureOrder;
+
 /** Not a picture that can be drawn; too many pixels; something went wrong with it, or it took too long. */
 export type RefusalReason = 'unsupported' | 'too-large' | 'failed';
 
@@ -21,15 +28,36 @@ export type ThumbnailAnswer =
   | { readonly kind: 'made'; readonly type: string }
   /** The picture is no larger than the frame; its type, as its bytes tell it. */
   | { readonly kind: 'original'; readonly type: string }
-  | { readonly kind: 'refused'; readonly reason: RefusalReason };
+  | Refused;
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly reason: RefusalReason;
+}
+
+/** What a picture is: its type as its bytes tell it, its size in pixels as it is to be seen. */
+export interface Measured {
+  readonly kind: 'measured';
+  readonly type: string;
+  readonly width: number;
+  readonly height: number;
+}
+
+export type Answer = ThumbnailAnswer | Measured;
 
 /** Checks what came from the other process. */
-export function isThumbnailAnswer(message: unknown): message is ThumbnailAnswer {
+export function isAnswer(message: unknown): message is Answer {
   if (typeof message !== 'object' || message === null || !('kind' in message)) return false;
   switch (message.kind) {
     case 'made':
     case 'original':
       return 'type' in message && typeof message.type === 'string' && /^image\/[a-z]+$/.test(message.type);
+    case 'measured':
+      return (
+        ['width', 'height'].every((side) => Number.isInteger(Reflect.get(message, side))) &&
+        'type' in message &&
+        typeof message.type === 'string'
+      );
     case 'refused':
       return 'reason' in message && ['unsupported', 'too-large', 'failed'].includes(String(message.reason));
     default:

@@ -3,7 +3,16 @@ import { extname, join } from 'node:path';
 import { limitExceeded } from '../../../matrix/errors.ts';
 import type { Clock, Timer } from '../../../util/clock.ts';
 import type { Logger } from '../../../util/log.ts';
-import { isThumbnailAnswer, type ThumbnailAnswer, type ThumbnailOrder } from './protocol.ts';
+import {
+  type Answer,
+  isAnswer,
+  type Measured,
+  type MeasureOrder,
+  type Order,
+  type Refused,
+  type ThumbnailAnswer,
+  type ThumbnailOrder,
+} from './protocol.ts';
 
 export interface ThumbnailerNeeds {
   readonly clock: Clock;
@@ -19,11 +28,11 @@ const ORDER_TIMEOUT_MS = 20_000;
 const IDLE_MS = 30_000;
 
 interface Job {
-  readonly order: ThumbnailOrder;
-  readonly resolve: (answer: ThumbnailAnswer) => void;
+  readonly order: Order;
+  readonly resolve: (answer: Answer) => void;
 }
 
-const FAILED: ThumbnailAnswer = { kind: 'refused', reason: 'failed' };
+const FAILED: Refused = { kind: 'refused', reason: 'failed' };
 
 /**
  * Has thumbnails drawn by processes of their own: a picture can bring the library that draws it down, or keep it busy for
@@ -41,9 +50,19 @@ export class Thumbnailer {
 
   /** Draws one. Whatever goes wrong with it is an answer. Throws M_LIMIT_EXCEEDED where too many wait already. */
   make(order: ThumbnailOrder): Promise<ThumbnailAnswer> {
+    return this.#ask(order).then((answer) => (answer.kind === 'measured' ? FAILED : answer));
+  }
+
+  /** Tells what a picture is; rejects where `make` throws. */
+  async measure(order: Omit<MeasureOrder, 'kind'>): Promise<Measured | Refused> {
+    const answer = await this.#ask({ ...order, kind: 'measure' });
+    return answer.kind === 'measured' || answer.kind === 'refused' ? answer : FAILED;
+  }
+
+  #ask(order: Order): Promise<Answer> {
     if (this.#isStopped) return Promise.resolve(FAILED);
     if (this.#waiting.length >= MAX_WAITING) throw limitExceeded(2_000);
-    const { promise, resolve } = Promise.withResolvers<ThumbnailAnswer>();
+    const { promise, resolve } = Promise.withResolvers<Answer>();
     this.#waiting.push({ order, resolve });
     this.#next();
     return promise;
@@ -132,7 +151,7 @@ class Worker {
     this.#job = undefined;
     this.#timer?.cancel();
     this.#timer = this.#needs.clock.after(IDLE_MS, () => void this.kill());
-    job.resolve(isThumbnailAnswer(message) ? message : FAILED);
+    job.resolve(isAnswer(message) ? message : FAILED);
     this.#tell.freed();
   }
 

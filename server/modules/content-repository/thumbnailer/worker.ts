@@ -3,8 +3,8 @@
  * picture is too much for it, it is killed, or ends itself, and another takes its place.
  */
 import { constants, setPriority } from 'node:os';
-import { draw, prepareToDraw } from './draw.ts';
-import type { ThumbnailOrder } from './protocol.ts';
+import { draw, measure, prepareToDraw } from './draw.ts';
+import type { Order } from './protocol.ts';
 
 const MAX_MEMORY_BYTES = 1024 ** 3;
 const MEMORY_CHECK_MS = 250;
@@ -18,6 +18,6 @@ setInterval(() => {
 }, MEMORY_CHECK_MS).unref();
 
 process.on('disconnect', () => process.exit(0));
-process.on('message', (order: ThumbnailOrder) => {
-  void draw(order).then((answer) => process.send?.(answer));
+process.on('message', (order: Order) => {
+  void ('kind' in order ? measure(order) : draw(order)).then((answer) => process.send?.(answer));
 });

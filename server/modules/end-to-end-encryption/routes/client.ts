@@ -56,7 +56,8 @@ function unreachable(servers: Iterable<ServerName>): JsonObject {
   );
 }
 
-const deviceKeysSchema = Type.Object({
+/** The identity keys of a device. */
+export const deviceKeysSchema = Type.Object({
   user_id: Type.String(),
   device_id: Type.String(),
   algorithms: Type.Array(Type.String()),

@@ -5,6 +5,7 @@ import type { Database, StreamPosition, WriteTx } from '../../../storage/types.t
 export class DeviceListStore {
   readonly #put;
   readonly #list;
+  readonly #listAll;
 
   constructor(db: Database) {
     this.#put = db.prepareWrite(`
@@ -13,11 +14,19 @@ export class DeviceListStore {
     this.#list = db.prepareRead<{ user_id: string; for_viewer: number }>(`
       SELECT user_id, max(viewer != '') AS for_viewer FROM device_list_changes
       WHERE position > ? AND position <= ? AND viewer IN ('', ?) GROUP BY user_id`);
+    this.#listAll = db.prepareRead<{ user_id: string }>(
+      "SELECT user_id FROM device_list_changes WHERE position > ? AND position <= ? AND viewer = ''",
+    );
   }
 
   /** Something changed, for everybody or for one viewer alone. */
   put(tx: WriteTx, userId: UserId, viewer?: UserId): void {
     this.#put.run(tx, userId, viewer ?? '', tx.nextPosition());
+  }
+
+  /** Users who last changed in (since, now], for everyone who shares a room with them. */
+  listAllChanged(since: StreamPosition, now: StreamPosition): UserId[] {
+    return this.#listAll.list(since, now).map((row) => row.user_id as UserId);
   }
 
   /**

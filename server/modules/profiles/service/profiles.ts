@@ -51,6 +51,8 @@ export interface ProfileServiceNeeds {
   readonly onFaceChanged: readonly ((tx: WriteTx, userId: UserId) => void)[];
   readonly remote?: RemoteProfiles | undefined;
   readonly media?: AvatarMedia | undefined;
+  /** Is asked for a local user nobody has heard of: they may be there afterwards. */
+  readonly summon?: ((userId: UserId) => Promise<void>) | undefined;
 }
 
 /** The rules of profiles, for requests and for other parts of the server. */
@@ -171,6 +173,7 @@ export function profileService(needs: ProfileServiceNeeds): Profiles {
       checkReader(requester, userId);
       const isLocal = serverNameOf(userId) === settings.serverName;
       if (!isLocal && remote === undefined) throw notFound(NOBODY);
+      if (isLocal && store.findFace(userId) === undefined) await needs.summon?.(userId);
       const profile = isLocal || remote === undefined ? describe(get(userId)) : await remote.fetch(userId, key);
       return key === undefined ? profile : pick(profile, key);
     },

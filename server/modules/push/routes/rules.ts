@@ -2,7 +2,12 @@ import { route, type Route } from '../../../http/route.ts';
 import { jsonValue, userId } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
 import { forbidden, invalidParam, MatrixError } from '../../../matrix/errors.ts';
-import { isPushRuleKind, PUSH_RULE_KINDS, type PushRuleKind } from '../../../matrix/push-rules/rules.ts';
+import {
+  type AnyPushRuleKind,
+  isPushRuleKind,
+  PUSH_RULE_KINDS,
+  type PushRuleKind,
+} from '../../../matrix/push-rules/rules.ts';
 import type { PushRules } from '../service/rules.ts';
 import { pushRulesEvent } from '../sync.ts';
 
@@ -13,6 +18,15 @@ const kind = Type.Unsafe<PushRuleKind>(
   Type.Refine(Type.String(), isPushRuleKind, () => `must be one of ${PUSH_RULE_KINDS.join(', ')}`),
 );
 const ruleParams = Type.Object({ kind, ruleId: Type.String() });
+/** Also kinds of which there are default rules only. */
+const anyKind = Type.Unsafe<AnyPushRuleKind>(
+  Type.Refine(
+    Type.String(),
+    (text) => text === 'postcontent' || isPushRuleKind(text),
+    () => `must be one of ${PUSH_RULE_KINDS.join(', ')}`,
+  ),
+);
+const anyRuleParams = Type.Object({ kind: anyKind, ruleId: Type.String() });
 const anything = Type.Array(jsonValue);
 
 /** Spec: client-server API, "Push Rules: API". */
@@ -35,14 +49,14 @@ export function ruleRoutes(rules: PushRules): Route[] {
       method: 'GET',
       path: `${PATH}/global/:kind/`,
       auth: 'user',
-      params: Type.Object({ kind }),
-      handle: ({ requester, params }) => rules.list(requester.userId)[params.kind],
+      params: Type.Object({ kind: anyKind }),
+      handle: ({ requester, params }) => rules.list(requester.userId)[params.kind] ?? [],
     }),
     route({
       method: 'GET',
       path: RULE,
       auth: 'user',
-      params: ruleParams,
+      params: anyRuleParams,
       handle: ({ requester, params }) => rules.get(requester.userId, params.kind, params.ruleId),
     }),
     route({
@@ -98,7 +112,7 @@ function attributeRoutes(rules: PushRules): Route[] {
       method: 'GET',
       path: `${RULE}/enabled`,
       auth: 'user',
-      params: ruleParams,
+      params: anyRuleParams,
       handle: ({ requester, params }) => ({
         enabled: rules.get(requester.userId, params.kind, params.ruleId).enabled,
       }),
@@ -107,7 +121,7 @@ function attributeRoutes(rules: PushRules): Route[] {
       method: 'PUT',
       path: `${RULE}/enabled`,
       auth: 'user',
-      params: ruleParams,
+      params: anyRuleParams,
       body: Type.Object({ enabled: Type.Boolean() }),
       handle: ({ requester, params, body }) => {
         rules.setEnabled(requester.userId, params.kind, params.ruleId, body.enabled);
@@ -118,7 +132,7 @@ function attributeRoutes(rules: PushRules): Route[] {
       method: 'GET',
       path: `${RULE}/actions`,
       auth: 'user',
-      params: ruleParams,
+      params: anyRuleParams,
       handle: ({ requester, params }) => ({
         actions: rules.get(requester.userId, params.kind, params.ruleId).actions,
       }),
@@ -127,7 +141,7 @@ function attributeRoutes(rules: PushRules): Route[] {
       method: 'PUT',
       path: `${RULE}/actions`,
       auth: 'user',
-      params: ruleParams,
+      params: anyRuleParams,
       body: Type.Object({ actions: anything }),
       handle: ({ requester, params, body }) => {
         rules.setActions(requester.userId, params.kind, params.ruleId, body.actions);

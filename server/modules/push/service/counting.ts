@@ -9,8 +9,9 @@ import type {
   StateDelta,
   Visibility,
 } from '../../../rooms/types.ts';
-import type { WriteTx } from '../../../storage/types.ts';
+import type { StreamPosition, WriteTx } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
+import type { OutboxStore } from '../store/outbox.ts';
 import type { UnreadStore } from '../store/unread.ts';
 import { RoomContext, type RoomContextNeeds } from './room-context.ts';
 import type { Rulesets } from './rulesets.ts';
@@ -24,6 +25,8 @@ export interface CountingNeeds extends RoomContextNeeds {
   /** The thread an event is in: `main`, or the ID of its root. */
   readonly threads: { threadOfEvent(event: PersistedEvent): string };
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
+  /** Whether an invite is kept from the invited user's clients. */
+  readonly isInviteHidden?: (inviter: UserId, invitee: UserId) => boolean;
 }
 
 /** How far a user says to have read a room. */
@@ -36,6 +39,14 @@ export interface ReadReceipt {
   readonly eventPosition: number;
 }
 
+/** Hears, once it is on disk, what is new for the pushers of a user. */
+export interface CountListener {
+  /** Something stands in the outbox. */
+  waiting(userId: UserId): void;
+  /** Less is unread than was. */
+  lessUnread(userId: UserId): void;
+}
+
 /**
  * Counts what each local user has not read (spec: client-server API, "Receiving notifications", "Marking notifications as
  * read"). Runs in the write that stores an event, so that the counts come with it.
@@ -44,12 +55,27 @@ export class UnreadCounting implements Projection {
   readonly name = 'push';
   readonly #needs: CountingNeeds;
   readonly #store: UnreadStore;
+  readonly #outbox: Pick<OutboxStore, 'insert' | 'removeRoom'>;
   readonly #rulesets: Rulesets;
+  readonly #told: CountListener;
 
-  constructor({ store, rulesets, ...needs }: CountingNeeds & { store: UnreadStore; rulesets: Rulesets }) {
+  constructor({
+    store,
+    outbox,
+    rulesets,
+    told,
+    ...needs
+  }: CountingNeeds & {
+    store: UnreadStore;
+    outbox: Pick<OutboxStore, 'insert' | 'removeRoom'>;
+    rulesets: Rulesets;
+    told: CountListener;
+  }) {
     this.#needs = needs;
     this.#store = store;
+    this.#outbox = outbox;
     this.#rulesets = rulesets;
+    this.#told = told;
   }
 
   project(tx: WriteTx, event: PersistedEvent, effects: Parameters<Projection['project']>[2]): void {
@@ -61,7 +87,8 @@ export class UnreadCounting implements Projection {
     const isHeldBack = event.type === 'm.room.redaction' && !event.version.redactionsInAuthRules;
     if (isHeldBack && redacted === undefined) return;
     this.#readByWriting(tx, event);
-    this.#count(tx, event);
+    const { position, receivedTs: ts } = event;
+    this.#count(tx, event, { recipients: this.#listRecipients(event), position, ts });
   }
 
   /** The user has read this far. */
@@ -70,31 +97,48 @@ export class UnreadCounting implements Projection {
       threadId === undefined ? this.#store.listRoom(userId, roomId) : [this.#store.find(userId, roomId, threadId)];
     for (const thread of unread) {
       if (thread === undefined || thread.notifications === 0 || thread.readUpTo >= eventPosition) continue;
-      this.#store.setRead(tx, thread, eventPosition, this.#needs.clock.now());
+      const changed = this.#store.setRead(tx, thread, eventPosition, this.#needs.clock.now());
+      if (changed) tx.onCommit(() => this.#told.lessUnread(userId));
     }
   }
 
-  #count(tx: WriteTx, event: PersistedEvent): void {
-    const { threads, ignoredUsers } = this.#needs;
+  /**
+   * An invite to a room nobody here is in, or the end of one. Such an event takes no part in a room's history, but the
+   * invited want to be told of it like of any other.
+   */
+  projectOutside(tx: WriteTx, event: PersistedEvent, position: StreamPosition): void {
+    const userId = event.stateKey;
+    if (!this.#isLocal(userId)) return;
+    if (this.#needs.members.findMember(event.roomId, userId)?.membership !== 'invite') {
+      this.#forgetRoom(tx, userId, event.roomId);
+      return;
+    }
+    this.#count(tx, event, { recipients: [userId], position, ts: this.#needs.clock.now() });
+  }
+
+  #count(
+    tx: WriteTx,
+    event: PersistedEvent,
+    { recipients, position, ts }: { recipients: readonly UserId[]; position: StreamPosition; ts: number },
+  ): void {
+    const { threads, ignoredUsers, isInviteHidden } = this.#needs;
+    const { eventId, roomId } = event;
     const pushEvent = preparePushEvent(event);
     const context = new RoomContext(this.#needs, event);
     let threadId: string | undefined;
-    for (const userId of this.#listRecipients(event)) {
+    for (const userId of recipients) {
       if (userId === event.sender || ignoredUsers(userId).has(event.sender)) continue;
+      if (isInviteOf(event, userId) && isInviteHidden?.(event.sender, userId) === true) continue;
       context.userId = userId;
       const outcome = evaluate(this.#rulesets.compiledFor(userId, event.roomId), pushEvent, context);
       if (!outcome.notify || !this.#maySee(userId, event)) continue;
       threadId ??= threads.threadOfEvent(event);
-      this.#store.insert(tx, {
-        userId,
-        roomId: event.roomId,
-        threadId,
-        eventId: event.eventId,
-        position: event.position,
-        highlight: outcome.highlight,
-        actions: writeActions(outcome.actions),
-        ts: event.receivedTs,
-      });
+      const actions = writeActions(outcome.actions);
+      const { highlight } = outcome;
+      const count = { userId, roomId, threadId, eventId, position, highlight, actions, ts };
+      const unreadNid = this.#store.insert(tx, count);
+      const hasPushers = this.#outbox.insert(tx, { userId, unreadNid, position, eventId, actions, ts });
+      if (hasPushers) tx.onCommit(() => this.#told.waiting(userId));
     }
   }
 
@@ -126,7 +170,7 @@ export class UnreadCounting implements Projection {
     const membership = this.#needs.members.findMember(roomId, userId)?.membership;
     if (membership === 'invite') return;
     if (membership !== 'join') {
-      this.#store.removeRoom(tx, userId, roomId);
+      this.#forgetRoom(tx, userId, roomId);
     } else if (before === undefined || this.#needs.events.findEvent(before)?.content['membership'] !== 'join') {
       this.read(tx, { userId, roomId, threadId: undefined, eventPosition });
     }
@@ -138,8 +182,15 @@ export class UnreadCounting implements Projection {
     const threadId = this.#needs.threads.threadOfEvent(redacted);
     for (const userId of this.#listRecipients(redacted)) {
       const unread = this.#store.find(userId, roomId, threadId);
-      if (unread !== undefined) this.#store.remove(tx, unread, eventPosition, { position, ts: receivedTs });
+      if (unread === undefined) continue;
+      const changed = this.#store.remove(tx, unread, eventPosition, { position, ts: receivedTs });
+      if (changed) tx.onCommit(() => this.#told.lessUnread(userId));
     }
+  }
+
+  #forgetRoom(tx: WriteTx, userId: UserId, roomId: RoomId): void {
+    this.#outbox.removeRoom(tx, userId, roomId);
+    if (this.#store.removeRoom(tx, userId, roomId)) tx.onCommit(() => this.#told.lessUnread(userId));
   }
 
   #isLocal(userId: string | undefined): userId is UserId {
@@ -156,4 +207,8 @@ function writeActions(actions: readonly PushAction[]): string {
   const text = JSON.stringify(actions);
   written.set(actions, text);
   return text;
+}
+
+function isInviteOf({ type, stateKey, content }: PersistedEvent, userId: UserId): boolean {
+  return type === 'm.room.member' && stateKey === userId && content['membership'] === 'invite';
 }

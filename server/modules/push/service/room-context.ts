@@ -1,4 +1,4 @@
-import type { UserId } from '../../../matrix/identifiers.ts';
+import { type EventId, isEventId, type RoomId, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject } from '../../../matrix/json.ts';
 import { readLevel, readPowerLevels } from '../../../matrix/power-levels.ts';
 import type { PushContext } from '../../../matrix/push-rules/conditions.ts';
@@ -7,6 +7,10 @@ import type { MembershipReader, PersistedEvent, StateReader } from '../../../roo
 export interface RoomContextNeeds {
   readonly state: Pick<StateReader, 'findCurrent'>;
   readonly members: Pick<MembershipReader, 'findMember' | 'countMembers'>;
+  /** Whether users follow threads (MSC4306); undefined where threads are not followed one by one. */
+  readonly followed?: { isSubscribed(userId: UserId, roomId: RoomId, rootId: EventId): boolean } | undefined;
+  /** The thread an event is in: `main`, or the ID of its root. */
+  readonly threads?: { threadOfEvent(event: PersistedEvent): string };
 }
 
 /**
@@ -19,6 +23,7 @@ export class RoomContext implements PushContext {
   readonly #needs: RoomContextNeeds;
   readonly #event: PersistedEvent;
   #memberCount: number | undefined;
+  #threadId: string | undefined;
   #senderPowerLevel: number | undefined;
   #notificationPowerLevels: Readonly<Record<string, number>> | undefined;
 
@@ -47,6 +52,15 @@ export class RoomContext implements PushContext {
   get notificationPowerLevels(): Readonly<Record<string, number>> {
     this.#notificationPowerLevels ??= readNotificationLevels(this.#findPowerLevels());
     return this.#notificationPowerLevels;
+  }
+
+  get threadSubscription(): boolean | undefined {
+    const { followed, threads } = this.#needs;
+    if (followed === undefined) return undefined;
+    this.#threadId ??= threads?.threadOfEvent(this.#event) ?? 'main';
+    return isEventId(this.#threadId)
+      ? followed.isSubscribed(this.userId, this.#event.roomId, this.#threadId)
+      : undefined;
   }
 
   #findPowerLevels(): PersistedEvent | undefined {

@@ -3,6 +3,7 @@ import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import { findDefaultRuleKind } from '../../../matrix/push-rules/default-rules.ts';
 import {
+  type AnyPushRuleKind,
   parsePushActions,
   type PushAction,
   type PushCondition,
@@ -40,7 +41,7 @@ export interface Neighbours {
 export interface PushRules {
   list(userId: UserId): PushRuleset;
   /** @throws MatrixError M_NOT_FOUND */
-  get(userId: UserId, kind: PushRuleKind, ruleId: string): PushRule;
+  get(userId: UserId, kind: AnyPushRuleKind, ruleId: string): PushRule;
   /**
    * Makes a rule, or changes the one of this ID, keeping its place if none is given and whether it is enabled.
    * @throws MatrixError M_INVALID_PARAM (such an ID cannot be), M_BAD_JSON, M_TOO_LARGE, M_UNKNOWN (no such neighbour)
@@ -49,9 +50,9 @@ export interface PushRules {
   /** @throws MatrixError M_NOT_FOUND, also for default rules: these can only be disabled */
   remove(userId: UserId, kind: PushRuleKind, ruleId: string): void;
   /** @throws MatrixError M_NOT_FOUND */
-  setEnabled(userId: UserId, kind: PushRuleKind, ruleId: string, enabled: boolean): void;
+  setEnabled(userId: UserId, kind: AnyPushRuleKind, ruleId: string, enabled: boolean): void;
   /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON */
-  setActions(userId: UserId, kind: PushRuleKind, ruleId: string, actions: readonly JsonValue[]): void;
+  setActions(userId: UserId, kind: AnyPushRuleKind, ruleId: string, actions: readonly JsonValue[]): void;
   /** What a user set for a room is set for the room that replaces it too (spec: "Room Upgrades"). */
   copyRoomRules(tx: WriteTx, userId: UserId, from: RoomId, to: RoomId): void;
   removeAll(tx: WriteTx, userId: UserId): void;
@@ -98,7 +99,7 @@ export function pushRules({
   return {
     list: (userId) => rulesets.of(userId),
     get(userId, kind, ruleId) {
-      const rule = rulesets.of(userId)[kind].find((candidate) => candidate.rule_id === ruleId);
+      const rule = rulesets.of(userId)[kind]?.find((candidate) => candidate.rule_id === ruleId);
       if (rule === undefined) throw unknownRule();
       return rule;
     },
@@ -123,14 +124,14 @@ export function pushRules({
     setEnabled(userId, kind, ruleId, enabled) {
       change(userId, (tx) => {
         if (findDefaultRuleKind(ruleId) === kind) store.setDefaultEnabled(tx, userId, ruleId, enabled);
-        else if (!store.setEnabled(tx, userId, kind, ruleId, enabled)) throw unknownRule();
+        else if (kind === 'postcontent' || !store.setEnabled(tx, userId, kind, ruleId, enabled)) throw unknownRule();
       });
     },
     setActions(userId, kind, ruleId, actions) {
       const checked = checkActions(actions);
       change(userId, (tx) => {
         if (findDefaultRuleKind(ruleId) === kind) store.setDefaultActions(tx, userId, ruleId, checked);
-        else if (!store.setActions(tx, userId, kind, ruleId, checked)) throw unknownRule();
+        else if (kind === 'postcontent' || !store.setActions(tx, userId, kind, ruleId, checked)) throw unknownRule();
       });
     },
     copyRoomRules(tx, userId, from, to) {

@@ -1,6 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
-import { type CustomPushRule, effectiveRuleset } from '../../../matrix/push-rules/default-rules.ts';
+import {
+  type CustomPushRule,
+  effectiveRuleset,
+  type RulesetOptions,
+} from '../../../matrix/push-rules/default-rules.ts';
 import { type CompiledRuleset, compileRuleset } from '../../../matrix/push-rules/evaluate.ts';
 import { foldCase } from '../../../matrix/push-rules/glob.ts';
 import type { PushCondition, PushRule, PushRuleKind, PushRuleset } from '../../../matrix/push-rules/rules.ts';
@@ -28,10 +32,12 @@ interface Ready {
  */
 export class Rulesets {
   readonly #store: Pick<PushRuleStore, 'list' | 'listDefaultChanges'>;
+  readonly #options: RulesetOptions;
   readonly #ready = new LRUCache<UserId, Ready>(atMost(USERS_KEPT));
 
-  constructor(store: Pick<PushRuleStore, 'list' | 'listDefaultChanges'>) {
+  constructor(store: Pick<PushRuleStore, 'list' | 'listDefaultChanges'>, options: RulesetOptions = {}) {
     this.#store = store;
+    this.#options = options;
   }
 
   /** As clients read them. */
@@ -78,7 +84,7 @@ export class Rulesets {
     const rules: Partial<Record<PushRuleKind, CustomPushRule[]>> = {};
     for (const { kind, rule } of this.#store.list(userId)) (rules[kind] ??= []).push(rule);
     const defaults = new Map(this.#store.listDefaultChanges(userId).map((change) => [change.ruleId, change]));
-    return effectiveRuleset(userId, { rules, defaults });
+    return effectiveRuleset(userId, { rules, defaults }, this.#options);
   }
 }
 

@@ -84,6 +84,7 @@ export class UnreadStore {
   readonly #find;
   readonly #listRoom;
   readonly #listUser;
+  readonly #listRoomTotals;
   readonly #listChanged;
   readonly #count;
   readonly #insert;
@@ -107,6 +108,9 @@ export class UnreadStore {
     this.#listUser = db.prepareRead<UnreadRow>(
       `SELECT ${COLUMNS} FROM push_unread WHERE user_id = ? AND notifications > 0`,
     );
+    this.#listRoomTotals = db.prepareRead<{ room_id: RoomId; notifications: number }>(`
+      SELECT room_id, sum(notifications) AS notifications FROM push_unread
+      WHERE user_id = ? AND notifications > 0 GROUP BY room_id`);
     this.#listChanged = db.prepareRead<{ room_id: RoomId }>(
       'SELECT DISTINCT room_id FROM push_unread WHERE user_id = ? AND position > ?',
     );
@@ -167,41 +171,50 @@ export class UnreadStore {
     return this.#listChanged.list(userId, since).map((row) => row.room_id);
   }
 
-  /** Counts an event as unread. */
-  insert(tx: WriteTx, notification: NewNotification): void {
+  /** Counts an event as unread. Gives the number of the count. */
+  insert(tx: WriteTx, notification: NewNotification): number {
     const { userId, roomId, threadId, eventId, position, actions, ts } = notification;
     const highlight = notification.highlight ? 1 : 0;
     const row = this.#count.find(tx, userId, roomId, threadId, highlight, position, ts);
     if (row === undefined) throw new Error('a notification was not counted');
     this.#insert.run(tx, row.unread_nid, highlight, position, eventId, actions, ts);
+    return row.unread_nid;
   }
 
-  /** Takes an event out of what the user was notified of, as something that happened at `at`. */
+  /** Takes an event out of what the user was notified of, as something that happened at `at`. Says if a count changed. */
   remove(
     tx: WriteTx,
     unread: Unread,
     eventPosition: StreamPosition,
     at: { readonly position: StreamPosition; readonly ts: number },
-  ): void {
+  ): boolean {
     const removed = this.#removeNotification.find(tx, unread.nid, eventPosition);
-    if (removed === undefined || eventPosition <= unread.readUpTo) return;
+    if (removed === undefined || eventPosition <= unread.readUpTo) return false;
     this.#add.run(tx, -1, -removed.highlight, at.position, at.ts, unread.nid);
     tx.touch(`user:${unread.userId}`);
+    return true;
   }
 
-  /** The user has read a thread up to a position, which must be beyond what they had read. */
-  setRead(tx: WriteTx, unread: Unread, upTo: number, ts: number): void {
+  /** The user has read a thread up to a position, which must be beyond what they had read. Says if a count changed. */
+  setRead(tx: WriteTx, unread: Unread, upTo: number, ts: number): boolean {
     const { notifications = 0, highlights = 0 } = this.#tally.find(unread.nid, upTo) ?? {};
     if (notifications === unread.notifications && highlights === unread.highlights) {
       this.#setReadUpTo.run(tx, upTo, unread.nid);
-      return;
+      return false;
     }
     this.#setCounts.run(tx, notifications, highlights, upTo, tx.nextPosition(), ts, unread.nid);
     tx.touch(`user:${unread.userId}`);
+    return true;
   }
 
-  removeRoom(tx: WriteTx, userId: UserId, roomId: RoomId): void {
-    this.#removeRoom.run(tx, userId, roomId);
+  /** How many notifications are unread in each of the rooms that have some. */
+  listRoomTotals(userId: UserId): { readonly roomId: RoomId; readonly notifications: number }[] {
+    return this.#listRoomTotals.list(userId).map(({ room_id: roomId, notifications }) => ({ roomId, notifications }));
+  }
+
+  /** Says whether there was anything. */
+  removeRoom(tx: WriteTx, userId: UserId, roomId: RoomId): boolean {
+    return this.#removeRoom.run(tx, userId, roomId).changes > 0;
   }
 
   removeUser(tx: WriteTx, userId: UserId): void {

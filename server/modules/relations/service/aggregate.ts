@@ -80,23 +80,33 @@ function mayBundle({ stateKey, content }: PersistedEvent): boolean {
 
 /** Spec: "Server-side aggregation of m.replace relationships". */
 function latestEdit(
-  { store, events, visibility }: AggregationNeeds,
+  needs: AggregationNeeds,
   original: PersistedEvent,
   viewer: Viewer,
   show: Show,
 ): JsonObject | undefined {
-  if (original.redactedBy !== undefined || viewer.ignoredUsers.has(original.sender)) return undefined;
-  // Only the sender of the original may edit it, so other candidates need not be looked at.
-  for (const editId of store.listBySender(original.eventId, REPLACE, original.sender, MOST_CANDIDATES)) {
-    const edit = events.findEvent(editId);
-    if (edit === undefined || !isValidEdit(original, edit)) continue;
-    const [visible] = visibility.filterVisible(viewer.userId, [edit]);
+  if (viewer.ignoredUsers.has(original.sender)) return undefined;
+  for (const edit of editsOf(needs, original)) {
+    const [visible] = needs.visibility.filterVisible(viewer.userId, [edit]);
     if (visible !== undefined) return show(visible);
   }
   return undefined;
 }
 
-/** Spec: "Validity of replacement events". That the original is no edit itself was seen to before. */
+/** The edits of an event that count, the one that holds first. */
+export function* editsOf(
+  { store, events }: Pick<AggregationNeeds, 'store' | 'events'>,
+  original: PersistedEvent,
+): Generator<PersistedEvent> {
+  if (original.redactedBy !== undefined || !mayBundle(original)) return;
+  // Only the sender of the original may edit it, so other candidates need not be looked at.
+  for (const editId of store.listBySender(original.eventId, REPLACE, original.sender, MOST_CANDIDATES)) {
+    const edit = events.findEvent(editId);
+    if (edit !== undefined && isValidEdit(original, edit)) yield edit;
+  }
+}
+
+/** Spec: "Validity of replacement events". That the original is no edit itself is seen to before. */
 function isValidEdit(original: PersistedEvent, edit: PersistedEvent): boolean {
   return (
     edit.roomId === original.roomId &&

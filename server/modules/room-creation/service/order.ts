@@ -1,7 +1,7 @@
 import { badJson, forbidden, MatrixError } from '../../../matrix/errors.ts';
 import { isRoomId, isUserId, type RoomId, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
-import { type RoomVersion, roomVersions } from '../../../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion } from '../../../matrix/room-versions.ts';
 import type { AddressInvite } from './needs.ts';
 import { type Preset, type StateDraft, trustsInvitees } from './presets.ts';
 
@@ -26,7 +26,7 @@ export interface RoomOrder {
 
 /** @throws MatrixError M_UNSUPPORTED_ROOM_VERSION */
 export function requireVersion(id: string): RoomVersion {
-  const version = roomVersions.get(id);
+  const version = findRoomVersion(id);
   if (version === undefined) {
     throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `This server does not know room version ${id}`);
   }

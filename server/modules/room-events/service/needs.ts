@@ -1,6 +1,6 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Requester } from '../../../http/route.ts';
-import type { EventId, RoomId, ServerName, UserId } from '../../../matrix/identifiers.ts';
+import type { DeviceId, EventId, RoomId, ServerName, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type {
   EventDraft,
@@ -71,6 +71,23 @@ export interface PastElsewhere {
   ): Promise<PersistedEvent | undefined>;
 }
 
+/** Who keeps events that are to be sent later. */
+export interface DelayedSending {
+  /** Gives the delay ID. @throws MatrixError where it is too late, or too many */
+  schedule(draft: {
+    readonly userId: UserId;
+    readonly deviceId: DeviceId | undefined;
+    readonly appserviceId: string | undefined;
+    readonly transactionId: string | undefined;
+    readonly roomId: RoomId;
+    readonly type: string;
+    readonly stateKey: string | undefined;
+    readonly originServerTs: number | undefined;
+    readonly content: JsonObject;
+    readonly delayMs: number;
+  }): string;
+}
+
 /** Settings of the room events. */
 export interface RoomEventsSettings {
   /** The most events on a page, whatever a client asks for; undefined for the built-in limit. */
@@ -97,6 +114,8 @@ export interface RoomEventsNeeds {
     /** rc_admin_redaction, for redacting what others have sent; `message` counts if there is none. */
     readonly adminRedaction: RateLimit | undefined;
   };
+  /** Without it, nothing can be sent later. */
+  readonly delayed?: DelayedSending | undefined;
   /** Without it, what is not held is not there. */
   readonly elsewhere?: PastElsewhere | undefined;
   /** Rooms in which suspended users may still write to those who run the server. None, unless told. */

@@ -5,7 +5,7 @@ import { redactPdu } from '../../../matrix/events/redact.ts';
 import { stripStateEvent } from '../../../matrix/events/strip.ts';
 import { isUserId, type RoomId, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../../../matrix/json.ts';
-import { type RoomVersion, roomVersions } from '../../../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion } from '../../../matrix/room-versions.ts';
 import { signaturesOf } from '../../../matrix/signing.ts';
 import { takeAll } from '../service/places.ts';
 import { type InviteState, readInviteState } from './invite-state.ts';
@@ -33,7 +33,7 @@ export interface Invitations {
 
 /** The version of a room as its ID says. @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION for one this server does not know */
 export function readVersion(versionId: string): RoomVersion {
-  const version = roomVersions.get(versionId);
+  const version = findRoomVersion(versionId);
   if (version === undefined) throw incompatibleVersion(versionId);
   return version;
 }
@@ -121,6 +121,7 @@ export function createInvitations({ needs, federation }: FederationParts, reside
       if (earlier !== undefined) return earlier;
 
       // Inside a room, an invite concerns its members whether or not there is such a user; outside, nobody else.
+      await needs.summon?.(invitee);
       const isHere = residence.isHere(roomId);
       if (!isHere && !users.exists(invitee)) throw notFound('There is no such user');
       requireWelcome(inviter, invitee, roomId);

@@ -142,22 +142,25 @@ export function membershipFederationRoutes(parts: FederationParts): Route[] {
         return {};
       },
     }),
-    route({
-      method: 'PUT',
-      path: `${V1}/3pid/onbind`,
-      auth: 'none',
-      body: Type.Object({
-        medium: Type.String(),
-        address: Type.String(),
-        mxid: userId,
-        invites: Type.Array(jsonValue),
+    // NOT-SPEC: the specification has PUT, but identity servers have always sent POST.
+    ...(['PUT', 'POST'] as const).map((method) =>
+      route({
+        method,
+        path: `${V1}/3pid/onbind`,
+        auth: 'none',
+        body: Type.Object({
+          medium: Type.String(),
+          address: Type.String(),
+          mxid: userId,
+          invites: Type.Array(jsonValue),
+        }),
+        handle: async ({ body, ip }) => {
+          federation.bindLimit.check(ip);
+          await thirdParty.bind(body.mxid, body.invites);
+          return {};
+        },
       }),
-      handle: async ({ body, ip }) => {
-        federation.bindLimit.check(ip);
-        await thirdParty.bind(body.mxid, body.invites);
-        return {};
-      },
-    }),
+    ),
 
     route({
       method: 'GET',

@@ -71,6 +71,7 @@ export function createInvites(needs: MembershipNeeds, places: Places): Invites {
           [limits.invitesPerIssuer, by.userId],
         ]);
       }
+      if (isOurs) await needs.summon?.(invitee);
       if (isOurs || remote === undefined) {
         return places.change({ sender: by.userId, roomId, target: invitee, content }, options);
       }

@@ -8,7 +8,7 @@ import { AutoJoin, type NewAccount } from './auto-join.ts';
 import { createDepartures, type Departures } from './departures.ts';
 import { createInvites, type InviteOptions, type Invites } from './invites.ts';
 import { createJoins, type JoinOptions, type Joins } from './joins.ts';
-import type { Actor, MembershipNeeds } from './needs.ts';
+import type { Actor, MembershipNeeds, ThirdPartyInvitee } from './needs.ts';
 import { type ChangeOptions, createPlaces } from './places.ts';
 import { createRestrictedJoins, unableToGrantJoin } from './restricted-joins.ts';
 
@@ -23,6 +23,8 @@ export interface Membership {
   /** Leaves, rejects and takes back all there is; see `Departures.leaveAll`. */
   leaveAll(userId: UserId, options?: { readonly stopping?: AbortSignal }): Promise<void>;
   invite(who: Who, roomId: RoomId, invitee: UserId, options?: InviteOptions): Promise<void>;
+  /** Somebody of whom only an address is known. */
+  inviteByAddress(who: Who, roomId: RoomId, invitee: ThirdPartyInvitee): Promise<void>;
   /** Whether as many invites may be sent now; takes nothing. @throws MatrixError M_LIMIT_EXCEEDED */
   checkInviteLimits(who: Who, invitees: readonly UserId[]): void;
   kick(who: Who, roomId: RoomId, target: UserId, reason?: string): Promise<void>;
@@ -90,6 +92,7 @@ export function createMembership(needs: MembershipNeeds): MembershipParts {
     invite: async (who, roomId, invitee, options) => {
       await invites.invite(actorOf(who), roomId, invitee, options);
     },
+    inviteByAddress: (who, roomId, invitee) => invites.inviteByAddress(actorOf(who), roomId, invitee),
     checkInviteLimits: (who, invitees) => invites.checkLimits(actorOf(who), invitees),
     kick: async (who, roomId, target, reason) => {
       await departures.kick(actorOf(who), roomId, target, reasonOf(reason));

@@ -130,6 +130,8 @@ export interface MembershipNeeds {
   readonly createRoom?: (order: RoomOrder) => Promise<RoomId>;
   readonly remote?: RemoteRooms;
   readonly thirdPartyInvites?: ThirdPartyInvites;
+  /** Is asked for an invited user of this server who may not be there yet. */
+  readonly summon?: (userId: UserId) => Promise<void>;
   /** Whether the invited user wants invites of this one (spec: "Invite permission"). */
   readonly mayInvite?: (inviter: UserId, invitee: UserId) => boolean;
   /** Rooms that an administrator has shut. */

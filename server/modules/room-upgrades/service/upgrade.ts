@@ -2,7 +2,7 @@ import { forbidden, MatrixError, notFound } from '../../../matrix/errors.ts';
 import type { RoomId, UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import { readPowerLevels } from '../../../matrix/power-levels.ts';
-import { type RoomVersion, roomVersions } from '../../../matrix/room-versions.ts';
+import { findRoomVersion, type RoomVersion } from '../../../matrix/room-versions.ts';
 import type { PersistedEvent } from '../../../rooms/types.ts';
 import type { WriteTx } from '../../../storage/types.ts';
 import type { Actor, UpgradeNeeds } from './needs.ts';
@@ -124,7 +124,7 @@ export function createUpgrades(needs: UpgradeNeeds): RoomUpgrades {
 }
 
 function requireVersion(id: string): RoomVersion {
-  const version = roomVersions.get(id);
+  const version = findRoomVersion(id);
   if (version === undefined) {
     throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `This server does not know room version ${id}`);
   }

@@ -26,7 +26,7 @@ import {
 } from '../../../storage/types.ts';
 import { turns } from '../../../util/turns.ts';
 import type { DirectoryStore, Face } from '../store.ts';
-import type { Progress } from './progress.ts';
+import type { Progress } from '../../../storage/progress.ts';
 
 /** A user of this server. */
 interface LocalUser {

@@ -4,8 +4,9 @@ import { localpartOf, serverNameOf, type UserId } from '../../../matrix/identifi
 import type { Database } from '../../../storage/types.ts';
 import type { DirectoryStore, FoundFace } from '../store.ts';
 import type { LocalUsers } from './follower.ts';
-import type { Progress } from './progress.ts';
-import { fold, matchPhrase, parseTerm, type Term, wordsOf } from './text.ts';
+import type { Progress } from '../../../storage/progress.ts';
+import { fold } from '../../../util/words.ts';
+import { matchPhrase, parseTerm, type Term, wordsOfName } from './text.ts';
 
 export interface UserDirectorySettings {
   /** Without it every search finds nobody. */
@@ -107,13 +108,13 @@ function rank(face: FoundFace, { text, phrases }: Term): Ranked | undefined {
   const match = ((): number | undefined => {
     if (foldedName === text || localpart === text || `${localpart}:${server}` === text) return EXACT;
     if (phrases.length === 0) return undefined;
-    const own = [foldedName, localpart].map(wordsOf);
+    const own = [foldedName, localpart].map(wordsOfName);
     const matches = phrases.map((phrase) => own.map((words) => matchPhrase(words, phrase)));
     if (matches.every((fields) => fields.some((field) => field !== undefined))) {
       if (foldedName.startsWith(text) || localpart.startsWith(text)) return START;
       return matches.every((fields) => fields.includes('whole')) ? WORDS : BEGINNINGS;
     }
-    const serverWords = wordsOf(server);
+    const serverWords = wordsOfName(server);
     const fitsAll = phrases.every(
       (phrase, n) =>
         matches[n]?.some((field) => field !== undefined) === true || matchPhrase(serverWords, phrase) !== undefined,

@@ -1,12 +1,12 @@
-import type { StreamPosition } from '../../../storage/types.ts';
-import type { Clock } from '../../../util/clock.ts';
+import type { Clock } from '../util/clock.ts';
+import type { StreamPosition } from './types.ts';
 
 interface Waiting {
   readonly goal: StreamPosition;
   readonly end: () => void;
 }
 
-/** How far the directory has followed the stream, for searches that come right after a change. */
+/** How far a follower has come, for whoever wants to read what it makes of a change right after that. */
 export class Progress {
   readonly #clock: Pick<Clock, 'after'>;
   readonly #waiting = new Set<Waiting>();
