@@ -5,7 +5,6 @@ import {
   ConditionKind,
   Direction,
   NotificationCountType,
-  Preset,
   PushRuleActionName,
   PushRuleKind,
   type Room,
@@ -15,7 +14,7 @@ import {
   TweakName,
 } from 'matrix-js-sdk';
 import { TestServer } from '../kit/test-server.ts';
-import { People, type Person } from './person.ts';
+import { People, type Person, together } from './person.ts';
 import { waitFor } from './waiting.ts';
 
 const { DontNotify, Notify } = PushRuleActionName;
@@ -26,25 +25,6 @@ function text(body: string, mentioned: readonly Person[] = []): object {
     body,
     'm.mentions': mentioned.length === 0 ? {} : { user_ids: mentioned.map(({ userId }) => userId) },
   };
-}
-
-/** Makes a room in which everybody is and of which everybody knows it. */
-async function together(host: Person, guests: readonly Person[]): Promise<string> {
-  const { room_id: roomId } = await host.client.createRoom({
-    preset: Preset.PrivateChat,
-    invite: guests.map(({ userId }) => userId),
-  });
-  for (const guest of guests) {
-    await guest.until('the invitation', () => guest.client.getRoom(roomId)?.getMyMembership() === 'invite');
-    await guest.client.joinRoom(roomId);
-  }
-  for (const person of [host, ...guests]) {
-    await person.until(
-      'all in the room',
-      () => person.client.getRoom(roomId)?.getJoinedMemberCount() === guests.length + 1,
-    );
-  }
-  return roomId;
 }
 
 /** What somebody's client shows beside a room: messages it was told of, and those that are highlighted. */

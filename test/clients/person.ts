@@ -10,6 +10,7 @@ import {
   type MatrixEvent,
   MatrixEventEvent,
   PendingEventOrdering,
+  Preset,
   type Room,
   RoomEvent,
   SyncState,
@@ -238,6 +239,25 @@ export class Person {
     this.client.stopClient();
     this.client.removeAllListeners();
   }
+}
+
+/** Makes a room in which everybody is and of which everybody knows it. */
+export async function together(host: Person, guests: readonly Person[]): Promise<string> {
+  const { room_id: roomId } = await host.client.createRoom({
+    preset: Preset.PrivateChat,
+    invite: guests.map(({ userId }) => userId),
+  });
+  for (const guest of guests) {
+    await guest.until('the invitation', () => guest.client.getRoom(roomId)?.getMyMembership() === 'invite');
+    await guest.client.joinRoom(roomId);
+  }
+  for (const person of [host, ...guests]) {
+    await person.until(
+      'all in the room',
+      () => person.client.getRoom(roomId)?.getJoinedMemberCount() === guests.length + 1,
+    );
+  }
+  return roomId;
 }
 
 function isConnectionError(error: unknown): boolean {

@@ -64,6 +64,9 @@ test('those who share very many rooms get them page by page, each once', async (
   assert.deepEqual([first.joined.length, first.count], [100, 103]);
   const second = await shared(ann, bob.userId, first.next_batch);
   assert.deepEqual([second.joined.length, second.count, second.next_batch], [3, 103, undefined]);
+  const unstable = '/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms';
+  const query = { user_id: bob.userId, batch_token: first.next_batch_token };
+  assert.deepEqual(expectOk(await ann.get(unstable, query)).joined, second.joined);
   assert.deepEqual([...first.joined, ...second.joined], rooms.sort());
 
   // A room left in between only shortens what is left.

@@ -6,9 +6,9 @@ import { compileGlob, foldCase } from '../../matrix/push-rules/glob.ts';
 /** Whose invites users want. */
 export interface InvitePermission {
   /** Whether the invited user lets the other one invite them. If not: M_INVITE_BLOCKED. */
-  mayInvite(inviter: UserId, invitee: UserId): boolean;
+  readonly mayInvite: (inviter: UserId, invitee: UserId) => boolean;
   /** Whether an invite is kept from the clients of the invited user. */
-  isHidden(inviter: UserId, invitee: UserId): boolean;
+  readonly isHidden: (inviter: UserId, invitee: UserId) => boolean;
 }
 
 export interface InvitePermissionNeeds {

@@ -44,12 +44,13 @@ export function mutualRoomRoutes({ rooms, limit }: Needs): Route[] {
         const left = all.filter((room) => room > after);
         const page = left.slice(0, PAGE_SIZE);
         const last = page.at(-1);
+        const next =
+          left.length > page.length && last !== undefined ? Buffer.from(last, 'utf8').toString('base64url') : undefined;
         return {
           joined: page,
           count: all.length,
-          ...(left.length > page.length && last !== undefined
-            ? { next_batch: Buffer.from(last, 'utf8').toString('base64url') }
-            : {}),
+          // The second is its name in the proposal, which clients of the unstable path look for.
+          ...(next === undefined ? {} : { next_batch: next, next_batch_token: next }),
         };
       },
     }),

@@ -7,7 +7,8 @@ import type { JsonObject } from '../../../matrix/json.ts';
 import type { AccountThreepids } from '../service/account.ts';
 import type { ThirdPartyIdsNeeds } from '../service/needs.ts';
 
-const secret = text(255);
+// The alphabet the specification gives both.
+const secret = Type.String({ pattern: '^[0-9a-zA-Z.=_-]{1,255}$' });
 const credentials = Type.Object({ sid: secret, client_secret: secret });
 const checkCredentials = bodyCheck(credentials);
 const bindBody = Type.Object({
