@@ -132,6 +132,7 @@ export function push(needs: PushNeeds): Module & {
     store: pusherStore,
     outbox,
     mail: needs.mail?.addresses,
+    countUnread,
     changed: (pusher) => dispatcher.changed(pusher),
   });
   const counting = new UnreadCounting({ ...needs, store: unreadStore, outbox, rulesets, told: dispatcher });

@@ -90,7 +90,7 @@ export const migrations: ModuleMigrations = {
           set_ts INTEGER NOT NULL,
           -- Events up to this position are done with.
           position INTEGER NOT NULL,
-          -- The last count of what is unread that it was told.
+          -- The last count of what is unread that it knows of.
           badge INTEGER,
           last_success_ts INTEGER,
           -- Since when nothing has got through, ms since the epoch.

@@ -5,6 +5,7 @@ import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { OutboxStore } from '../store/outbox.ts';
 import type { Pusher, PusherDraft, PusherKind, PusherStore } from '../store/pushers.ts';
+import type { CountUnread } from './badge.ts';
 
 /** Characters of an app ID, bytes of a push key (spec: POST /pushers/set). */
 const MAX_APP_ID_LENGTH = 64;
@@ -51,6 +52,7 @@ export function pushers({
   store,
   outbox,
   mail,
+  countUnread,
   changed,
 }: {
   readonly db: Database;
@@ -59,6 +61,7 @@ export function pushers({
   readonly outbox: Pick<OutboxStore, 'prune' | 'removeUser'>;
   /** Undefined where this server sends no mail about events. */
   readonly mail: MailAddresses | undefined;
+  readonly countUnread: CountUnread;
   /** Hears, once it is on disk, of a pusher that is new or changed: what held it up may be gone. */
   readonly changed: (pusher: Pusher) => void;
 }): Pushers {
@@ -73,7 +76,9 @@ export function pushers({
       store.update(tx, known.nid, draft, { setTs, position });
     } else {
       if (store.list(userId).length >= MAX_PUSHERS) throw forbidden(`Nobody has more than ${MAX_PUSHERS} pushers`);
-      store.insert(tx, draft, { deviceId, setTs, position });
+      // Whoever sets one has just synced, and shows what is unread now.
+      const badge = draft.kind === 'http' ? countUnread(userId) : undefined;
+      store.insert(tx, draft, { deviceId, setTs, position, badge });
     }
     outbox.prune(tx, userId);
     tx.onCommit(() => {

@@ -27,7 +27,7 @@ export interface Pusher extends PusherDraft {
   readonly setTs: number;
   /** Events up to this position are done with. */
   readonly position: number;
-  /** The last count of what is unread that it was told; undefined before the first. */
+  /** The last count of what is unread that it knows of; undefined where it is told none. */
   readonly badge: number | undefined;
   /** Since when nothing has got through, ms since the epoch. */
   readonly failingSince: number | undefined;
@@ -102,8 +102,8 @@ export class PusherStore {
     );
     this.#insert = db.prepareWrite(`
       INSERT INTO push_pushers (user_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang,
-        data, enabled, set_ts, device_id, position)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        data, enabled, set_ts, device_id, position, badge)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#update = db.prepareWrite(`
       UPDATE push_pushers SET kind = ?, app_display_name = ?, device_display_name = ?, profile_tag = ?, lang = ?, data = ?,
         enabled = ?, set_ts = ?, position = ?, failing_since = NULL
@@ -144,7 +144,7 @@ export class PusherStore {
   insert(
     tx: WriteTx,
     draft: PusherDraft,
-    { deviceId, setTs, position }: Pick<Pusher, 'deviceId' | 'setTs' | 'position'>,
+    { deviceId, setTs, position, badge }: Pick<Pusher, 'deviceId' | 'setTs' | 'position' | 'badge'>,
   ): void {
     this.#insert.run(
       tx,
@@ -161,6 +161,7 @@ export class PusherStore {
       setTs,
       deviceId ?? null,
       position,
+      badge ?? null,
     );
   }
 
