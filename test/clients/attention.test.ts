@@ -79,7 +79,9 @@ test('what Ann mutes, or wants to hear of only if it is for her, is counted like
 
   // Only what is for her.
   await ann.client.setRoomMutePushRule('global', hall, true);
-  await known('the rule of the room', () => tablet.client.getRoomPushRule('global', hall)?.actions.includes(DontNotify));
+  await known('the rule of the room', () =>
+    tablet.client.getRoomPushRule('global', hall)?.actions.includes(DontNotify),
+  );
   assert.deepEqual(await counted(hall, text('who is there')), [0, 0]);
   assert.deepEqual(await counted(hall, text('Ann is', [ann])), [1, 1]);
   assert.deepEqual(await counted(kitchen, text('soup is ready')), [1, 0], 'the other room is as it was');
@@ -123,7 +125,13 @@ test('what Ann mutes, or wants to hear of only if it is for her, is counted like
 
 /** Waits for what comes of the requests a room makes of its own accord for its threads. */
 function untilInRoom<Found>(room: Room, what: string, look: () => Found | undefined | false): Promise<Found> {
-  const news = [ThreadEvent.New, ThreadEvent.Update, ThreadEvent.NewReply, RoomEvent.Timeline, RoomEvent.Receipt] as const;
+  const news = [
+    ThreadEvent.New,
+    ThreadEvent.Update,
+    ThreadEvent.NewReply,
+    RoomEvent.Timeline,
+    RoomEvent.Receipt,
+  ] as const;
   return waitFor(
     `the room never had ${what}`,
     (onNews) => {
@@ -151,7 +159,11 @@ test('threads have lists, counts and receipts of their own', async () => {
   const threadOf = (person: Person, root: string, length: number): Promise<Thread> => {
     const room = person.room(roomId);
     const thread = room.getThread(root) ?? room.createThread(root, room.findEventById(root), [], true);
-    return untilInRoom(room, `a thread of ${length}`, () => thread.length === length && thread.initialEventsFetched && thread);
+    return untilInRoom(
+      room,
+      `a thread of ${length}`,
+      () => thread.length === length && thread.initialEventsFetched && thread,
+    );
   };
 
   const trip = await say(ann, 'Where shall we go?');
@@ -166,7 +178,10 @@ test('threads have lists, counts and receipts of their own', async () => {
   await say(bob, 'To the sea!', trip);
   await say(bob, 'Or to the hills.', trip);
   const soup = await say(bob, 'Soup.', lunch);
-  await ann.until('the counts of both', () => threadBadge(ann, roomId, trip)[0] === 2 && threadBadge(ann, roomId, lunch)[0] === 1);
+  await ann.until(
+    'the counts of both',
+    () => threadBadge(ann, roomId, trip)[0] === 2 && threadBadge(ann, roomId, lunch)[0] === 1,
+  );
   assert.deepEqual(badge(ann, roomId), [0, 0], 'what is said in a thread does not count for the room');
   const annsTrip = await threadOf(ann, trip, 2);
   assert.deepEqual(
@@ -201,7 +216,12 @@ test('threads have lists, counts and receipts of their own', async () => {
   const lists = await room.createThreadsTimelineSets();
   assert.ok(lists !== null);
   await room.fetchRoomThreads();
-  const listed = lists.map((list) => list.getLiveTimeline().getEvents().map((event) => event.getId()));
+  const listed = lists.map((list) =>
+    list
+      .getLiveTimeline()
+      .getEvents()
+      .map((event) => event.getId()),
+  );
   // Lists are kept with what is newest at the end, as timelines are. Ann wrote the roots of both.
   assert.deepEqual(listed, [
     [trip, lunch],
@@ -220,8 +240,5 @@ test('threads have lists, counts and receipts of their own', async () => {
 
   // What is taken back is no reply any more.
   await bob.client.redactEvent(roomId, soup);
-  assert.deepEqual(
-    (await threadOf(ann, lunch, 2)).events.map((event) => event.getId()).includes(soup),
-    false,
-  );
+  assert.deepEqual((await threadOf(ann, lunch, 2)).events.map((event) => event.getId()).includes(soup), false);
 });

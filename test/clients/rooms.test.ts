@@ -54,7 +54,10 @@ test("Bob sees Ann's picture, small and whole, and her portrait beside what she 
   const whole = await download(bob, url);
   assert.equal(whole.status, 200);
   assert.equal(whole.headers.get('content-type'), 'image/png');
-  assert.match(whole.headers.get('content-disposition') ?? '', /^inline; filename\*=utf-8''Meer%20bei%20R%C3%BCgen\.png$/i);
+  assert.match(
+    whole.headers.get('content-disposition') ?? '',
+    /^inline; filename\*=utf-8''Meer%20bei%20R%C3%BCgen\.png$/i,
+  );
   assert.deepEqual(Buffer.from(await whole.arrayBuffer()), picture);
   const small = await download(bob, url, { width: 96, height: 96 });
   assert.equal(small.status, 200);

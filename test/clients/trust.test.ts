@@ -267,7 +267,7 @@ test('Ann and Bob verify each other, the second time rightly, and Bob is told wh
   const status = await bob.crypto.getUserVerificationStatus(ann.userId);
   assert.ok(status.wasCrossSigningVerified());
   assert.ok(!(await knows(ann, bob)), 'what the old identity had signed is not of the new one');
-  // Her own signature over her device came with the new identity; with what was there before, nobody is fooled.
+  // He lets it be for now, and then they do it once more.
   await bob.crypto.withdrawVerificationRequirement(ann.userId);
   assert.ok(!(await bob.crypto.getUserVerificationStatus(ann.userId)).wasCrossSigningVerified());
   await compare(...(await ask()));

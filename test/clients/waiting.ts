@@ -1,12 +1,7 @@
 const DEADLINE_MS = 30_000;
 
 /** What somebody looks for; anything that is not there yet is looked for again when there is news. */
-export type Look<Found> = () =>
-  | Promise<Found | undefined | null | false>
-  | Found
-  | undefined
-  | null
-  | false;
+export type Look<Found> = () => Promise<Found | undefined | null | false> | Found | undefined | null | false;
 
 /**
  * Waits until `look` gives something. It is asked at once, and whenever `listen` tells of news; what that returns ends the

@@ -3,6 +3,7 @@ import type { RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../../matrix/json.ts';
 import { parseFilter } from '../filter.ts';
 import { type RoomSectionNeeds, RoomSections } from '../room-sections.ts';
+import { STREAM_START } from '../../storage/types.ts';
 import { type ComputedWindow, computeWindow, type WindowNeeds } from '../window.ts';
 import type { Sent, SentChanges } from './connection-store.ts';
 import type { Connection } from './connections.ts';
@@ -142,8 +143,10 @@ function noteUnseen(
   sent: Sent,
   changed: Map<RoomId, Sent | undefined>,
 ): void {
-  if (window.newlyJoined.has(roomId) || window.rejoined.has(roomId)) changed.set(roomId, undefined);
-  else if (sent.upTo !== undefined) return;
+  if (window.newlyJoined.has(roomId) || window.rejoined.has(roomId)) {
+    // It has to be told anew, but is not forgotten: that the viewer is out of it, if it comes to that, is news still.
+    changed.set(roomId, { upTo: undefined, place: STREAM_START });
+  } else if (sent.upTo !== undefined) return;
   else if (window.active.has(roomId) || window.left.has(roomId) || recounted.has(roomId)) {
     changed.set(roomId, { ...sent, upTo: window.since });
   }
