@@ -82,7 +82,11 @@ function finish(
   addEvents('to_device', parts.toDevice);
   // A new client knows of nobody's devices, so there is no change to tell it of.
   if (!window.initial && parts.deviceListsChanged.size + parts.deviceListsLeft.size > 0) {
-    body['device_lists'] = { changed: [...parts.deviceListsChanged], left: [...parts.deviceListsLeft] };
+    // Only those that name somebody, as clients and tests of other servers expect.
+    body['device_lists'] = {
+      ...(parts.deviceListsChanged.size === 0 ? {} : { changed: [...parts.deviceListsChanged] }),
+      ...(parts.deviceListsLeft.size === 0 ? {} : { left: [...parts.deviceListsLeft] }),
+    };
   }
   const told = Object.entries(rooms).filter(([, section]) => Object.keys(section).length > 0);
   if (told.length > 0) body['rooms'] = Object.fromEntries(told);

@@ -11,6 +11,8 @@ export interface RoomChange {
   readonly differences: readonly (readonly [StateKey, EventId | undefined, EventId | undefined])[];
   /** Users whose membership is another one now, with both; those who changed their name only are not among them. */
   readonly memberships: ReadonlyMap<UserId, { readonly before: Membership | undefined; readonly after: Membership }>;
+  /** Users who were joined and are, by another event: they changed their name, or were away meanwhile. */
+  readonly joinedAnew: readonly UserId[];
 }
 
 /** What changed in the current state of a room between two positions; costs what differs. */
@@ -24,14 +26,16 @@ export function findRoomChange(
   const after = state.stateAt(roomId, now);
   const differences = state.difference(earlier, after);
   const memberships = new Map<UserId, { before: Membership | undefined; after: Membership }>();
+  const joinedAnew: UserId[] = [];
   for (const [key, from, to] of differences) {
     const { type, stateKey } = splitStateKey(key);
     if (type !== 'm.room.member') continue;
     const was = from === undefined ? undefined : membershipOf(events.findEvent(from));
     const is = (to === undefined ? undefined : membershipOf(events.findEvent(to))) ?? 'leave';
     if (was !== is) memberships.set(stateKey as UserId, { before: was, after: is });
+    else if (is === 'join') joinedAnew.push(stateKey as UserId);
   }
-  return { before: earlier, after, differences, memberships };
+  return { before: earlier, after, differences, memberships, joinedAnew };
 }
 
 /** The membership an m.room.member event gives; undefined if that is no such event. */

@@ -62,6 +62,7 @@ export class UserSharing {
       for (const member of this.#members.listMembers(roomId, 'join')) met.add(member.userId);
     }
     for (const [user, { after }] of this.#membershipsChanged()) if (after === 'join') candidates.add(user);
+    for (const user of this.#cameBack()) metAgain.add(user);
     const isNew = (user: UserId): boolean => this.#sharesNow(user) && !this.#sharedAtSince(user);
     const newly = new Set([...metAgain, ...[...candidates].filter(isNew)]);
     newly.delete(userId);
@@ -85,11 +86,29 @@ export class UserSharing {
 
   /** Changes of others' membership in the rooms the viewer was joined to at both ends of the window. */
   *#membershipsChanged(): Generator<readonly [UserId, { before: string | undefined; after: string }]> {
-    const { needs, since, now, allJoined, own, changeOf } = this.#options;
+    for (const roomId of this.#movedRooms()) yield* this.#options.changeOf(roomId).memberships;
+  }
+
+  /** Others who left a room of the viewer's in the window, and joined it again. */
+  *#cameBack(): Generator<UserId> {
+    const { since, now, changeOf } = this.#options;
+    for (const roomId of this.#movedRooms()) {
+      for (const user of changeOf(roomId).joinedAnew) {
+        const wasAway = this.#members
+          .listMembershipChanges(user, since, now)
+          .some((change) => change.roomId === roomId && change.after.membership !== 'join');
+        if (wasAway) yield user;
+      }
+    }
+  }
+
+  /** Rooms the viewer was joined to at both ends of the window, where something happened in it. */
+  #movedRooms(): readonly RoomId[] {
+    const { needs, since, now, allJoined, own } = this.#options;
     this.#moved ??= needs.timeline
       .listActiveRooms(since, now)
       .filter((roomId) => allJoined.has(roomId) && own.get(roomId)?.joinedAtSince !== false);
-    for (const roomId of this.#moved) yield* changeOf(roomId).memberships;
+    return this.#moved;
   }
 
   #sharesNow(user: UserId): boolean {

@@ -35,7 +35,7 @@ class Follower {
   }
 }
 
-function sorted({ changed, left }: Json): Json {
+function sorted({ changed = [], left = [] }: Json): Json {
   return { changed: changed.toSorted(), left: left.toSorted() };
 }
 
@@ -237,4 +237,17 @@ test('/keys/changes wants two tokens', async () => {
   expectError(await ann.get(changes, { from: token, to: 'nonsense' }), 400, 'M_INVALID_PARAM');
   expectError(await server.anonymous().get(changes, { from: token, to: token }), 401, 'M_MISSING_TOKEN');
   assert.deepEqual(expectOk(await ann.get(changes, { from: token, to: token })), NOTHING);
+});
+
+test('who left and came back before one looked again is met anew, and who took another name is not', async () => {
+  await using server = await TestServer.start();
+  const { ann, bob, carol } = await people(server);
+  const roomId = await roomOf(ann, bob, carol);
+  const follower = await Follower.of(ann);
+  const profile = `/_matrix/client/v3/profile/${encodeURIComponent(carol.userId)}/displayname`;
+  expectOk(await carol.put(profile, { displayname: 'Carola' }));
+  assert.deepEqual(await follower.next(), NOTHING);
+  expectOk(await bob.post(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/leave`, {}));
+  await bob.join(roomId);
+  assert.deepEqual(await follower.next(), { changed: [bob.userId], left: [] });
 });
