@@ -319,6 +319,9 @@ export class RoomLines {
     stalled.timer = clock.after(wait, () => this.#again(line, stalled));
     this.#hold(line, stalled);
     this.#tryWrite(roomId, (tx) => staging.setAttempts(tx, eventId, attempts));
+    // As whoever comes next would: the last of those behind it asks for itself, perhaps of another server.
+    const last = followers.at(-1);
+    if (attempts === 1 && last !== undefined) this.#again(line, last);
   }
 
   /** Those that wait for an event, and those that wait for them, as far as they rely on it. */
