@@ -44,10 +44,11 @@ export async function openLog(target: LogTarget): Promise<Log> {
   const destination = pino.destination({ dest: file ?? 1, append: true, mode: 0o600, sync: false });
   // Rejects with an "error" that comes before.
   await once(destination, 'ready');
-  let reopened: Promise<unknown> = Promise.resolve();
-  const reopen = (): void => {
+  let reopened: Promise<void> = Promise.resolve();
+  const reopen = (): Promise<void> => {
     reopened = opened(destination);
     destination.reopen();
+    return reopened;
   };
   if (file !== undefined && target.maxBytes > 0) rotate(destination, file, target, reopen);
   complain(destination, file ?? 'standard output');
@@ -71,7 +72,7 @@ export async function openLog(target: LogTarget): Promise<Log> {
       state.threshold = LEVELS[level];
     },
     reopen: () => {
-      if (file !== undefined) reopen();
+      if (file !== undefined) void reopen();
     },
     flush: () => flushNow(destination),
     close: async () => {
@@ -122,16 +123,22 @@ function wrap(log: PinoLogger, state: { readonly threshold: number }): Logger {
   };
 }
 
-function rotate(destination: Destination, file: string, { maxBytes, keep }: LogTarget, reopen: () => void): void {
+function rotate(destination: Destination, file: string, { maxBytes, keep }: LogTarget, reopen: () => Promise<void>): void {
   let size = statSync(file).size;
+  let isReopening = false;
   destination.on('write', (bytes: number) => {
     size += bytes;
-    if (size < maxBytes) return;
+    // Until it is opened anew, what is written goes to the file that was put aside.
+    if (size < maxBytes || isReopening) return;
     // Whether or not it works, the next try is a whole file away.
     size = 0;
     try {
       shift(file, keep);
-      reopen();
+      isReopening = true;
+      void reopen().then(() => {
+        isReopening = false;
+        size = 0;
+      });
     } catch (error) {
       report(`the log ${file} could not be put aside`, error);
     }
