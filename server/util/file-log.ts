@@ -123,7 +123,12 @@ function wrap(log: PinoLogger, state: { readonly threshold: number }): Logger {
   };
 }
 
-function rotate(destination: Destination, file: string, { maxBytes, keep }: LogTarget, reopen: () => Promise<void>): void {
+function rotate(
+  destination: Destination,
+  file: string,
+  { maxBytes, keep }: LogTarget,
+  reopen: () => Promise<void>,
+): void {
   let size = statSync(file).size;
   let isReopening = false;
   destination.on('write', (bytes: number) => {
