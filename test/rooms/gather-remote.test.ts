@@ -220,6 +220,20 @@ test('what cannot be had is tried a few times, further and further apart, then g
   await again.rooms.stop();
 });
 
+test('the last of those behind a stuck event asks for itself at once, as it would had it come later', async (t) => {
+  const room = new PeerRoom();
+  const home = await visit(t, room, silent);
+  const [, stuck, between, last] = chat(room, 4);
+  assert.ok(stuck && between && last);
+  await deliver(home, [stuck, between, last]);
+  const latest = home.asked
+    .filter(({ operation }) => operation === 'v1/get_missing_events')
+    .map((asked) => bodyOf(asked)['latest_events']);
+  assert.deepEqual(latest[0], [stuck.eventId]);
+  assert.ok(latest.some((ids) => Array.isArray(ids) && ids.includes(last.eventId)));
+  assert.ok(!latest.some((ids) => Array.isArray(ids) && ids.includes(between.eventId)));
+});
+
 test('an attempt that failed succeeds later, when the server is back', async (t) => {
   const room = new PeerRoom();
   let isUp = false;
