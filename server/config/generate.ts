@@ -56,6 +56,9 @@ database:
 media_store_path: media
 signing_key_path: ${quote(signingKeyFileName(serverName))}
 
+# How far ahead a client may have something sent. Calls take those off who vanished by this; without it they stay on the list.
+max_event_delay_duration: 24h
+
 # Holds the number of the process while the server runs.
 pid_file: homeserver.pid
 
