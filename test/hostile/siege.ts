@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { allMigrations } from '../../server/compose.ts';
 import { parsePdu } from '../../server/matrix/events/parse.ts';
 import { requiredSigners, verifyPduSignature } from '../../server/matrix/events/sign.ts';
@@ -153,7 +154,14 @@ export function besieged(tell: (siege: Siege) => Promise<void>, options: SiegeOp
     const alice = await home.register('alice');
     const quiet = await alice.createRoom({ name: 'Quiet' });
     const siege = new Siege({ network, home, alice, quiet, evil, far });
-    await tell(siege);
+    try {
+      await tell(siege);
+    } catch (error) {
+      // What the server reported says more than what its client was told.
+      throw errors.length === 0
+        ? error
+        : new Error(`the server reported ${inspect(errors, { depth: 6 })}`, { cause: error });
+    }
 
     // Whatever happened, the house goes on.
     const last = await alice.send(quiet, 'All is well');

@@ -5,7 +5,8 @@ import { generateSigningKey } from '../../server/matrix/signing.ts';
 import { systemRandom } from '../../server/util/random.ts';
 import { expectError, expectOk } from '../kit/test-client.ts';
 import { eventually } from '../kit/test-network.ts';
-import { alice, dora, FAR, fred, keyOf } from '../rooms/remote-kit.ts';
+import { alice, dora, erin, FAR, fred, keyOf, member } from '../rooms/remote-kit.ts';
+import { roomPath } from '../network/room-view.ts';
 import { HostileRoom, nothing } from './hostile-room.ts';
 import { besieged } from './siege.ts';
 
@@ -377,5 +378,34 @@ test(
     assert.deepEqual(find('m.room.power_levels').content, room.find('m.room.power_levels').content);
     assert.equal(find('m.room.create').event_id, room.find('m.room.create').eventId);
     assert.ok(!state.some(({ state_key: key }: { state_key: string }) => key === fred));
+  }),
+);
+
+test(
+  'what comes for a room that the last of us leaves meanwhile, or left before, is refused, and the rest is taken',
+  besieged(async (siege) => {
+    const { evil, far, home, alice: client } = siege;
+    const room = await siege.room();
+    const other = await siege.room();
+    const invited = room.send(member(erin, 'invite', dora));
+    await siege.push(invited.pdu);
+    await siege.through(room);
+    const joined = room.send(member(fred, 'join'));
+
+    // Fred's server lets itself be asked for its key for as long as it takes Alice to leave.
+    const left = Promise.withResolvers<undefined>();
+    far.answer('key/v2/server', () => left.promise);
+    const sent = siege.push(joined.pdu, other.speak('heard').pdu);
+    await eventually('the key is asked for', () => far.heard.length > 0);
+    expectOk(await client.post(roomPath(room.roomId, 'leave'), {}));
+    left.resolve(undefined);
+    assert.match((await sent)[joined.eventId]?.error ?? '', /not in the room/);
+    await siege.untilSaid(other, 'heard');
+
+    // Only what becomes of our own users concerns us from outside.
+    const withdrawn = room.secret(member(erin, 'leave', dora));
+    assert.ok(withdrawn.authEvents.includes(invited.eventId));
+    assert.match((await siege.push(withdrawn.pdu))[withdrawn.eventId]?.error ?? '', /not in the room/);
+    expectOk(await evil.transact(home, { pdus: [room.speak('to nobody').pdu] }));
   }),
 );

@@ -59,7 +59,6 @@ test('whatever happens and whatever is asked, a client ends up with the rooms as
       }
       const at = (index: number): RoomId => rooms[index] ?? ('' as RoomId);
       const joined = new Set<RoomId>(rooms);
-      const topics = new Map<RoomId, string>();
       const model = new Model();
       let pos: string | undefined;
       const client = home.client(alice);
@@ -85,7 +84,6 @@ test('whatever happens and whatever is asked, a client ends up with the rooms as
         if (doing.kind === 'say') home.rooms.say(roomId, bob, `${run}-${n}`);
         if (doing.kind === 'topic') {
           home.rooms.state(roomId, bob, 'm.room.topic', { topic: `${run}-${n}` });
-          if (joined.has(roomId)) topics.set(roomId, `${run}-${n}`);
         }
         if (doing.kind === 'leave' && joined.delete(roomId)) home.rooms.member(roomId, alice, 'leave');
         if (doing.kind === 'kick' && joined.delete(roomId)) home.rooms.member(roomId, alice, 'leave', { by: bob });

@@ -3,7 +3,15 @@ import { CanonicalJsonError } from '../../matrix/canonical-json.ts';
 import type { RoomEvent } from '../../matrix/events/event.ts';
 import { findEventId } from '../../matrix/events/event-id.ts';
 import { parsePdu } from '../../matrix/events/parse.ts';
-import { type EventId, isEventId, isRoomId, isUserId, type RoomId, type ServerName } from '../../matrix/identifiers.ts';
+import {
+  type EventId,
+  isEventId,
+  isRoomId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+} from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
 import { findRoomVersion, type RoomVersion } from '../../matrix/room-versions.ts';
 import type { Database } from '../../storage/types.ts';
@@ -22,9 +30,11 @@ import type { Staging } from './staging.ts';
 const MAX_STAGED = 10_000;
 /** How long (ms) is worked on a transaction at a stretch: an event of full size takes a millisecond. */
 const SLICE_MS = 5;
+const OUTSIDE = 'this server is not in the room';
 
 interface TakerParts {
   readonly db: Database;
+  readonly serverName: ServerName;
   readonly clock: Clock;
   readonly log: Logger;
   readonly heads: RoomHeads;
@@ -88,8 +98,10 @@ export class TransactionTaker implements PduTaker {
     db.write((tx) => {
       for (const event of events) {
         const { roomId, eventId } = event;
+        // Its last local user may have left while the signatures were checked.
         if (!this.#isInRoom(roomId)) {
-          this.#parts.outside?.put(tx, event, {});
+          if (this.#endsStayOutside(event)) this.#parts.outside?.put(tx, event, {});
+          else outcomes.set(eventId, { error: OUTSIDE });
           continue;
         }
         const staged = counts.get(roomId) ?? staging.count(roomId, MAX_STAGED);
@@ -121,7 +133,7 @@ export class TransactionTaker implements PduTaker {
     // Server ACLs: "applied to all PDUs on a per-PDU basis", by the server that sends them.
     if (!acls.isAllowed(origin, roomId)) return { eventId, error: 'the server is not allowed in this room' };
     if (!this.#isInRoom(roomId) && !this.#endsStayOutside(event)) {
-      return { eventId, error: 'this server is not in the room' };
+      return { eventId, error: OUTSIDE };
     }
     return { event };
   }
@@ -136,8 +148,10 @@ export class TransactionTaker implements PduTaker {
    */
   #endsStayOutside(event: RoomEvent): boolean {
     const { type, stateKey, content, roomId, authEvents } = event;
-    if (this.#parts.outside === undefined) return false;
+    const { outside, serverName } = this.#parts;
+    if (outside === undefined) return false;
     if (type !== 'm.room.member' || stateKey === undefined || !isUserId(stateKey)) return false;
+    if (serverNameOf(stateKey) !== serverName) return false;
     if (content['membership'] !== 'leave' && content['membership'] !== 'ban') return false;
     const member = this.#parts.members.findMember(roomId, stateKey);
     if (member?.membership !== 'invite' && member?.membership !== 'knock') return false;
