@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readVersion } from './cli/version.ts';
-import type { RunningServer } from './cli/running-server.ts';
+import type { RunningHomeserver } from './cli/running-server.ts';
 import { allMigrations, compose, type ComposeNeeds } from './compose.ts';
 import { loadNotaryKeys, loadSigningKeys } from './config/signing-key.ts';
 import type { Config } from './config/types.ts';
+import { createPorts } from './appliance-ports/ports.ts';
 import { createHttpServer, type ListenerOptions } from './http/server.ts';
 import { openDatabase } from './storage/database.ts';
 import { FollowerRunner } from './storage/followers.ts';
@@ -25,7 +26,7 @@ export interface StartOptions {
  * Starts the homeserver: configuration → database → parts → listeners. Resolves when it answers; what was started stops
  * in reverse order. Throws ConfigError, StorageError or ListenError with a message for the person who runs it.
  */
-export async function startServer(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
+export async function startServer(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningHomeserver> {
   const { clock = systemClock, random = systemRandom, network = {} } = options;
   const signingKeys = loadSigningKeys(config.signing, random);
   const notaryKeys = loadNotaryKeys(config.signing);
@@ -78,6 +79,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
         for (const module of parts.modules) module.wake?.();
       },
       addresses,
+      ports: createPorts(parts),
       setupLink: options.setupLink === true ? setupLink(parts.accounts.setupLink.path(), addresses) : undefined,
     };
   } catch (error) {
@@ -101,7 +103,7 @@ function listenersOf({ listeners, tls }: Config): ListenerOptions[] {
 }
 
 /** The setup page on an address of this machine: it is only served there. */
-function setupLink(path: string | undefined, addresses: RunningServer['addresses']): string | undefined {
+function setupLink(path: string | undefined, addresses: RunningHomeserver['addresses']): string | undefined {
   const client = addresses.find(({ resources, port }) => resources.includes('client') && port !== 0);
   if (path === undefined || client === undefined) return undefined;
   const scheme = client.tls ? 'https' : 'http';

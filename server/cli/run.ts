@@ -3,8 +3,12 @@ import { CommandError, type Command, type Terminal, UsageError } from './command
 
 // Loaded when they are called: what one of them needs must not slow the others down.
 const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<Command> }>> = {
+  start: {
+    summary: 'run the homeserver with its interface',
+    load: async () => (await import('./start.ts')).start,
+  },
   serve: {
-    summary: 'run the homeserver',
+    summary: 'run the homeserver alone',
     load: async () => (await import('./serve.ts')).serve,
   },
   'generate-config': {

@@ -1,3 +1,4 @@
+import type { Ports } from '../appliance/homeserver.ts';
 import type { Config } from '../config/types.ts';
 import type { Logger } from '../util/log.ts';
 
@@ -17,6 +18,11 @@ export interface RunningServer {
   }[];
   /** A page that can be opened once, to set the server up. */
   readonly setupLink?: string | undefined;
+}
+
+/** What a program that keeps it running has of it besides. */
+export interface RunningHomeserver extends RunningServer {
+  readonly ports: Ports;
 }
 
 /** Starts a server, and resolves when it answers. */

@@ -36,6 +36,18 @@ export interface LimitedRequest {
 /** Refuses a request by throwing M_LIMIT_EXCEEDED; runs once it is known who asks, before the body is read. */
 export type RequestLimiter = (request: LimitedRequest) => void;
 
+/** What a gate gets to see of a request before anything else does. */
+export interface GatedRequest {
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly ip: string;
+}
+
+/** Refuses a request, whatever it asks for, by throwing a MatrixError. */
+export type Gate = (request: GatedRequest) => void;
+
 /** What is needed to answer requests. */
 export interface ServeNeeds {
   readonly router: Router;
@@ -45,6 +57,7 @@ export interface ServeNeeds {
   readonly authenticator: Authenticator;
   readonly federationAuthenticator?: FederationAuthenticator | undefined;
   readonly rateLimiter?: RequestLimiter | undefined;
+  readonly gate?: Gate | undefined;
   /** Requests under way, those of all listeners. */
   readonly inFlight: Set<Exchange>;
   isStopping(): boolean;
@@ -129,7 +142,8 @@ class ListenerService {
   }
 
   async #answer(exchange: Exchange): Promise<object> {
-    const { method, path, res } = exchange;
+    const { method, path, req, res, ip } = exchange;
+    this.#needs.gate?.({ method, path, headers: req.headers, ip });
     const match = this.#find(exchange);
     // Pages of other origins have no business with what is for this machine's own program.
     if (match === undefined || !isPrivate(match.served)) allowAnyOrigin(res);

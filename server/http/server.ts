@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts';
 import { Listener, type ListenerOptions, type ListeningAddress } from './listener.ts';
 import { Reply, route, type Route } from './route.ts';
 import { buildRouter } from './router.ts';
-import { requestListener, StoppingError, type RequestLimiter, type ServeNeeds } from './serve.ts';
+import { type Gate, requestListener, StoppingError, type RequestLimiter, type ServeNeeds } from './serve.ts';
 import { prepareChecks } from './validate.ts';
 
 export type { ListenerOptions, ListeningAddress } from './listener.ts';
@@ -28,6 +28,8 @@ export interface HttpServerOptions {
   readonly federationAuthenticator?: FederationAuthenticator;
   /** A limit over all routes; routes with limits of their own use `RateLimit` themselves. */
   readonly rateLimiter?: RequestLimiter;
+  /** Who may come in at all; everybody unless given. */
+  readonly gate?: Gate;
   readonly metrics?: HttpMetrics;
   /** How long `stop` lets replies finish, in milliseconds; 3 s unless said. */
   readonly stopGraceMs?: number;
@@ -71,6 +73,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     authenticator: options.authenticator,
     federationAuthenticator: options.federationAuthenticator,
     rateLimiter: options.rateLimiter,
+    gate: options.gate,
     inFlight,
     isStopping: () => stopping,
     finished: (request) => {

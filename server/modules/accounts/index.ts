@@ -30,6 +30,7 @@ import {
 import { createLogin } from './service/login.ts';
 import type { AccountsNeeds } from './service/needs.ts';
 import type { Proofs } from './service/proofs.ts';
+import { createOwners, type Owners } from './service/owners.ts';
 import { createPasswords } from './service/passwords.ts';
 import { createRegistration } from './service/registration.ts';
 import { createSetup, type SetupLink } from './service/setup.ts';
@@ -56,6 +57,7 @@ export interface AccountsModule extends Module {
   readonly administration: AccountAdministration;
   readonly registrationTokens: RegistrationTokens;
   readonly setupLink: SetupLink;
+  readonly owners: Owners;
   /** Throws M_FORBIDDEN where nobody can register. */
   readonly checkRegistrationOpen: () => void;
   /** Whether a user may change their password with a client. */
@@ -249,6 +251,15 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     }),
     registrationTokens: createRegistrationTokens({ db, clock, random, store: registrationTokenStore }),
     setupLink: setup,
+    owners: createOwners({
+      db,
+      users,
+      usernames,
+      passwords,
+      maker,
+      credentials,
+      policy: passwordSettings.policy,
+    }),
     checkRegistrationOpen: () => registration.checkOpen(),
     canChangePassword: (userId) => management.canChangePassword(userId),
     revokeDeviceTokens: (tx, userId, deviceId) => tokens.revokeOfDevice(tx, userId, deviceId),

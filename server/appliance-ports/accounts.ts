@@ -1,0 +1,11 @@
+import type { AccountsPort } from '../appliance/setup/port.ts';
+import type { Composition } from '../compose.ts';
+
+export function accountsPort({ accounts: { owners } }: Pick<Composition, 'accounts'>): AccountsPort {
+  return {
+    hasPeople: () => owners.hasPeople(),
+    checkNewAccount: (account) => owners.checkNew(account),
+    createAdministrator: (account) => owners.create(account),
+    isAdministrator: (username, password) => owners.check(username, password),
+  };
+}

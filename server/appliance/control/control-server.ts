@@ -1,0 +1,119 @@
+import { createHttpServer, type HttpServer } from '../../http/server.ts';
+import { Reply, route, type Route } from '../../http/route.ts';
+import { Type } from '../../http/type.ts';
+import type { Clock } from '../../util/clock.ts';
+import type { Logger } from '../../util/log.ts';
+import type { Announcer } from '../announcer.ts';
+import { API_PREFIX, type ControlCall } from './call.ts';
+import { eventStream } from './event-stream.ts';
+import { bearerOf, createGate } from './gate.ts';
+import { pageRoutes } from './pages.ts';
+import type { Sessions } from './sessions.ts';
+
+interface ControlServerParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly announcer: Announcer;
+  readonly sessions: Sessions;
+  readonly calls: readonly ControlCall[];
+  /** Where the built interface lies. */
+  readonly pages: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** The listener of the interface: on this machine only, whatever the homeserver does meanwhile. */
+export interface ControlServer {
+  /** Throws ListenError. Gives the address of the interface, without a slash at its end. */
+  start(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export function createControlServer(parts: ControlServerParts): ControlServer {
+  const { clock, log, sessions } = parts;
+  const port = (): number => http.addresses[0]?.port ?? 0;
+  const http: HttpServer = createHttpServer({
+    routes: [
+      ...parts.calls.map((each) => each.route),
+      ...sessionRoutes(sessions),
+      events(parts),
+      ...pageRoutes(parts.pages),
+    ],
+    listeners: [
+      {
+        port: parts.port,
+        bindAddresses: ['127.0.0.1'],
+        tls: undefined,
+        xForwarded: false,
+        resources: ['control'],
+        // An event that waits for its fellows to be compressed with comes too late.
+        compressed: [],
+        tag: 'control',
+      },
+    ],
+    // Nothing here rests on a database of its own: what the homeserver writes, its own calls wait for.
+    db: { committed: () => Promise.resolve() },
+    log,
+    clock,
+    authenticator: { authenticate: () => ({ kind: 'unknown' }) },
+    gate: createGate({ port, sessions }),
+    stopGraceMs: 500,
+  });
+  return {
+    start: async () => {
+      await http.start();
+      return `http://127.0.0.1:${port()}`;
+    },
+    stop: () => http.stop(),
+  };
+}
+
+function sessionRoutes(sessions: Sessions): Route[] {
+  const byLink = Type.Object({ link: Type.String({ maxLength: 200 }) });
+  const byAccount = Type.Object({
+    username: Type.String({ maxLength: 255 }),
+    password: Type.String({ maxLength: 512 }),
+  });
+  const path = `${API_PREFIX}/session`;
+  return [
+    // Not by `call`: it has to know where the request comes from, and its token.
+    route({
+      method: 'POST',
+      path,
+      auth: 'none',
+      resource: 'control',
+      body: Type.Union([byLink, byAccount]),
+      handle: async ({ body, ip }) => ({
+        token:
+          'link' in body
+            ? sessions.openByLink(body.link)
+            : await sessions.openByAccount(body.username, body.password, ip),
+      }),
+    }),
+    route({
+      method: 'DELETE',
+      path,
+      auth: 'none',
+      resource: 'control',
+      handle: ({ headers }) => {
+        const token = bearerOf(headers['authorization']);
+        if (token !== undefined) sessions.close(token);
+        return {};
+      },
+    }),
+  ];
+}
+
+function events({ announcer, clock }: ControlServerParts): Route {
+  return route({
+    method: 'GET',
+    path: `${API_PREFIX}/events`,
+    auth: 'none',
+    resource: 'control',
+    handle: ({ signal }) =>
+      new Reply({
+        headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' },
+        body: eventStream(announcer, clock, signal),
+      }),
+  });
+}
