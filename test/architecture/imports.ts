@@ -71,8 +71,8 @@ const RULES: readonly Rule[] = [
     ],
   },
   { folder: /^server\//, own: [/^server\//] },
-  { folder: /^main\//, own: [/^main\//] },
-  { folder: /^renderer\//, own: [/^renderer\//, /^main\/contract\.ts$/] },
+  { folder: /^main\//, own: [/^main\//, /^server\/appliance\/contract\.ts$/] },
+  { folder: /^renderer\//, own: [/^renderer\//, /^main\/contract\.ts$/, /^server\/appliance\/contract\.ts$/] },
   { folder: /^(test|bench)\//, own: [/./] },
 ];
 

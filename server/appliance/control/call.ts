@@ -14,13 +14,13 @@ interface CallSpec<C extends CallName, Q extends TSchema, B extends TSchema> {
   readonly body?: BodyOf<C> extends Static<B> ? B : never;
   /** A larger body than usual, bytes. */
   readonly bodyLimit?: number;
-  handle(input: {
+  readonly handle: (input: {
     readonly params: Readonly<Record<NamesIn<C>, string>>;
     readonly query: Static<Q>;
     readonly body: Static<B>;
     /** Aborted when the caller has gone away or the program stops. */
     readonly signal: AbortSignal;
-  }): AnswerOf<C> | Promise<AnswerOf<C>>;
+  }) => AnswerOf<C> | Promise<AnswerOf<C>>;
 }
 
 /** A call of the control API, ready to be served. */

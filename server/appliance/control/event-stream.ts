@@ -18,11 +18,11 @@ export function eventStream(announcer: Announcer, clock: Clock, signal: AbortSig
     write(':\n\n');
     pulse = clock.after(PULSE_MS, beat);
   };
-  const { unsubscribe } = announcer.subscribe((event) => write(`data: ${JSON.stringify(event)}\n\n`));
+  const subscription = announcer.subscribe((event) => write(`data: ${JSON.stringify(event)}\n\n`));
   const end = (): void => void stream.destroy();
   signal.addEventListener('abort', end, { once: true });
   stream.once('close', () => {
-    unsubscribe();
+    subscription.unsubscribe();
     pulse?.cancel();
     signal.removeEventListener('abort', end);
   });
