@@ -1,14 +1,31 @@
 /** Puts together what a desktop program adds to the homeserver, and what keeps the homeserver running. */
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { Announcer } from './appliance/announcer.ts';
+import { backupCalls } from './appliance/backups/calls.ts';
+import { systemDisk } from './appliance/backups/disk.ts';
+import { fileSecrets, type SecretStore } from './appliance/backups/records.ts';
+import { Backups } from './appliance/backups/service.ts';
+import { finishRestore } from './appliance/backups/swap.ts';
 import type { ControlCall } from './appliance/control/call.ts';
 import { createControlServer } from './appliance/control/control-server.ts';
 import { Sessions } from './appliance/control/sessions.ts';
+import type { World } from './appliance/doctor/world.ts';
 import type { Homeserver } from './appliance/homeserver.ts';
+import { invitationCalls } from './appliance/invitations/calls.ts';
 import { jobCalls } from './appliance/jobs/calls.ts';
 import { Jobs } from './appliance/jobs/jobs.ts';
+import { mediaCalls } from './appliance/media/calls.ts';
+import { Problems } from './appliance/logs/problems.ts';
+import { peopleCalls } from './appliance/people/calls.ts';
+import { roomCalls } from './appliance/rooms/calls.ts';
+import { showResumedPurges } from './appliance/rooms/work.ts';
+import { listOwnAddresses } from './appliance/setup/name-check.ts';
 import { Keeper } from './appliance/lifecycle/keeper.ts';
-import { loadConfig, type Config } from './config/config.ts';
+import { ConfigWatch } from './appliance-ports/config-watch.ts';
+import { house } from './appliance-ports/house.ts';
+import { reachability } from './appliance-ports/reachability.ts';
+import type { Config, loadConfig } from './config/config.ts';
 import type { ComposeNeeds } from './compose.ts';
 import type { RunningHomeserver, RunningServer } from './cli/running-server.ts';
 import type { Clock } from './util/clock.ts';
@@ -30,6 +47,12 @@ export interface ApplianceNeeds {
   /** Loaded when it is called: the interface is there before the homeserver is. */
   readonly startServer: (config: Config, log: Logger, options: object) => Promise<RunningHomeserver>;
   readonly network?: NonNullable<ComposeNeeds['network']>;
+  /** The level of the log was changed in the configuration. */
+  readonly setLogLevel?: ((level: Config['log']['level']) => void) | undefined;
+  /** What the doctor sees of the world; this machine's own unless told. */
+  readonly world?: Partial<World> | undefined;
+  /** Where the shell keeps secrets; in files unless given. */
+  readonly secrets?: SecretStore | undefined;
 }
 
 export interface Appliance {
@@ -47,9 +70,12 @@ export interface Appliance {
 
 /** Makes every part of the appliance. Starts nothing. */
 export function composeAppliance(needs: ApplianceNeeds): Appliance {
-  const { clock, random, log } = needs;
+  const { clock, random, dataDir, overrides } = needs;
   const announcer = new Announcer();
-  const keeper: Keeper = new Keeper({ clock, log, announcer, begin: () => beginHomeserver(needs) });
+  const problems = new Problems({ clock, announcer });
+  const log = problems.listen(needs.log);
+  const watch = new ConfigWatch({ dataDir, overrides });
+  const keeper: Keeper = new Keeper({ clock, log, announcer, begin: () => beginHomeserver({ ...needs, log }, watch) });
   const jobs = new Jobs({ clock, random, log, announcer });
   const sessions = new Sessions({
     clock,
@@ -58,7 +84,69 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     checkAccount: (username, password) => keeper.get().ports.accounts.isAdministrator(username, password),
   });
 
-  const calls: readonly ControlCall[] = [...jobCalls(jobs)];
+  const backups = new Backups({
+    clock,
+    random,
+    log,
+    announcer,
+    jobs,
+    keeper,
+    dataDir: needs.dataDir,
+    secrets: needs.secrets ?? fileSecrets(needs.dataDir),
+    disk: systemDisk,
+    // What they need of the server is much, and mostly nobody asks.
+    openSource: async () => (await import('./appliance-ports/backups.ts')).openBackupSource(needs.dataDir),
+    adopt: async (...unpacked) => {
+      const { createAdopt } = await import('./appliance-ports/backups.ts');
+      await createAdopt({ log, now: () => clock.now() })(...unpacked);
+    },
+  });
+
+  const { calls: reachabilityCalls, doctor } = reachability({
+    ...needs,
+    draft: () => frame.draft(),
+    jobs,
+    announcer,
+    findHomeserver: () => keeper.find(),
+    network: needs.network,
+  });
+
+  const wake = (): void => {
+    keeper.find()?.wake();
+    backups.wake();
+  };
+  const frame = house({
+    ...needs,
+    log,
+    announcer,
+    keeper,
+    problems,
+    watch,
+    network: needs.network,
+    wake,
+    backupDirectory: () => join(dataDir, 'backups'),
+    doctor: () => {
+      const name = watch.facts()?.serverName;
+      return name === undefined ? undefined : doctor.last(name);
+    },
+  });
+
+  const calls: readonly ControlCall[] = [
+    ...jobCalls(jobs),
+    ...frame.calls,
+    ...reachabilityCalls,
+    ...backupCalls(backups),
+    ...peopleCalls({ port: () => keeper.get().ports.people, announcer }),
+    ...invitationCalls({ homeserver: () => keeper.get(), announcer }),
+    ...roomCalls({ port: () => keeper.get().ports.rooms, jobs, announcer }),
+    ...mediaCalls({ port: () => keeper.get().ports.media, jobs, announcer, clock }),
+  ];
+  const resumed = showResumedPurges({
+    port: () => keeper.get().ports.rooms,
+    find: () => keeper.find()?.ports.rooms,
+    jobs,
+    announcer,
+  });
   const control = createControlServer({
     clock,
     log,
@@ -74,28 +162,36 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     createLink: () => sessions.createLink(),
     start: async () => {
       const url = await control.start();
+      frame.start();
       // The interface tells how it goes; nobody has to wait for it here.
-      void keeper.start();
+      void keeper.start().then(() => backups.start());
       return url;
     },
     stop: async () => {
+      resumed.unsubscribe();
+      backups.stop();
       await jobs.stop();
       await keeper.stop();
+      await frame.stop();
       await control.stop();
     },
-    wake: () => keeper.find()?.wake(),
+    wake,
     reload: () => keeper.find()?.reload(),
   };
 }
 
-async function beginHomeserver({ dataDir, overrides, log, startServer }: ApplianceNeeds): Promise<Homeserver> {
-  const { config, warnings } = loadConfig({ dataDir, overrides, makeFiles: true });
+async function beginHomeserver(needs: ApplianceNeeds, watch: ConfigWatch): Promise<Homeserver> {
+  const { dataDir, log, startServer } = needs;
+  const restored = finishRestore(dataDir);
+  if (restored !== undefined) log.warn({ ...restored }, 'a restoration that was interrupted is finished');
+  const { config, warnings } = watch.begin();
   for (const warning of warnings) log.warn({ option: warning }, 'an option has no effect');
   const server = await startServer(config, log, {});
   return {
     serverName: config.serverName,
     clientUrl: clientUrlOf(config, server),
     ports: server.ports,
+    addresses: server.addresses,
     stop: () => server.stop(),
     reload: () => server.reload(),
     wake: () => server.wake(),
@@ -105,9 +201,11 @@ async function beginHomeserver({ dataDir, overrides, log, startServer }: Applian
 function clientUrlOf({ publicBaseUrl, publicBaseUrlGiven }: Config, { addresses }: RunningServer): string {
   if (publicBaseUrlGiven) return publicBaseUrl.replace(/\/$/, '');
   const client = addresses.find(({ resources, port }) => resources.includes('client') && port !== 0);
-  return client === undefined
-    ? publicBaseUrl.replace(/\/$/, '')
-    : `${client.tls ? 'https' : 'http'}://localhost:${client.port}`;
+  if (client === undefined) return publicBaseUrl.replace(/\/$/, '');
+  // Where it can be reached from the whole home network, phones need an address that means this machine to them too.
+  const isEverywhere = client.address === '::' || client.address === '0.0.0.0';
+  const host = isEverywhere ? (listOwnAddresses().find((address) => isIPv4(address)) ?? 'localhost') : 'localhost';
+  return `${client.tls ? 'https' : 'http'}://${host}:${client.port}`;
 }
 
 /** Where the interface is built to, unless it is packaged. */

@@ -6,15 +6,20 @@ import { composePeople, type People, type PeopleNeeds } from './compose-people.t
 import type { Config } from './config/types.ts';
 import type { Federation, FederationNeeds } from './federation/federation.ts';
 import type { RateLimit } from './http/rate-limit.ts';
+import type { Route } from './http/route.ts';
 import type { UserId } from './matrix/identifiers.ts';
 import type { SigningKey } from './matrix/signing.ts';
 import type { Templates } from './mail/index.ts';
 import type { RunningMailer } from './mail/mailer.ts';
 import type { Module } from './module.ts';
+import { echo } from './appliance/doctor/echo.ts';
+import type { EchoPort } from './appliance/doctor/port.ts';
+import { activity, type Activity } from './appliance/status/activity.ts';
+import type { AccountData } from './modules/account-data/index.ts';
 import type { AccountsModule } from './modules/accounts/index.ts';
 import { administration } from './modules/administration/index.ts';
 import { type DelayedEvents, delayedEvents } from './modules/delayed-events/index.ts';
-import type { DeviceManagementModule } from './modules/device-management/index.ts';
+import type { DeviceManagementModule, Devices } from './modules/device-management/index.ts';
 import type { ContentRepository } from './modules/content-repository/index.ts';
 import {
   type ApplicationServicesModule,
@@ -27,13 +32,14 @@ import { eventRetrieval } from './modules/event-retrieval/index.ts';
 import { guestAccess } from './modules/guest-access/index.ts';
 import { mutualRooms } from './modules/mutual-rooms/index.ts';
 import type { presence } from './modules/presence/index.ts';
+import type { Profiles } from './modules/profiles/index.ts';
 import type { receipts } from './modules/receipts/index.ts';
 import { rendezvous } from './modules/rendezvous/index.ts';
 import type { Relations } from './modules/relations/index.ts';
 import { reportContent } from './modules/report-content/index.ts';
-import type { roomDirectory } from './modules/room-directory/index.ts';
+import type { RoomDirectory } from './modules/room-directory/index.ts';
 import type { roomEvents } from './modules/room-events/index.ts';
-import type { roomMembership } from './modules/room-membership/index.ts';
+import type { Membership } from './modules/room-membership/index.ts';
 import { roomPreviews } from './modules/room-previews/index.ts';
 import { search } from './modules/search/index.ts';
 import { spaces } from './modules/spaces/index.ts';
@@ -45,7 +51,7 @@ import type { Rooms } from './rooms/rooms.ts';
 import { capabilityFacts, discoverySettings, previewGuard, previewSettings, voipSettings } from './settings.ts';
 import { configuredFeatures, unstableFeatures } from './unstable-features.ts';
 import { capabilities } from './modules/capabilities/index.ts';
-import type { Database } from './storage/types.ts';
+import type { Database, Follower } from './storage/types.ts';
 import type { Sync } from './sync/sync.ts';
 import type { Clock } from './util/clock.ts';
 import type { Logger } from './util/log.ts';
@@ -66,6 +72,28 @@ export interface ComposeNeeds {
   readonly network?: Pick<FederationNeeds, 'dns' | 'dial'>;
 }
 
+/** The server's parts, ready to be served and started. */
+export interface Composition {
+  readonly modules: readonly Module[];
+  readonly routes: readonly Route[];
+  readonly followers: readonly Follower[];
+  readonly federation: Federation;
+  readonly accounts: AccountsModule;
+  readonly rooms: Rooms;
+  readonly sync: Sync;
+  readonly membership: Membership;
+  readonly directory: RoomDirectory;
+  readonly profiles: Profiles;
+  readonly accountData: AccountData;
+  readonly devices: Devices;
+  /** Lacking where media are turned off. */
+  readonly media: ContentRepository['media'] | undefined;
+  /** What went on, by the hour. */
+  readonly activity: Activity;
+  /** How requests arrive here. */
+  readonly echo: EchoPort;
+}
+
 /** What there is already when these parts are made. */
 export interface House extends ComposeNeeds {
   readonly limit: (options: { perSecond: number; burstCount: number }) => RateLimit;
@@ -75,8 +103,8 @@ export interface House extends ComposeNeeds {
   readonly accounts: AccountsModule;
   readonly devices: DeviceManagementModule['devices'];
   readonly presence: ReturnType<typeof presence>['presence'];
-  readonly membership: ReturnType<typeof roomMembership>['membership'];
-  readonly directory: ReturnType<typeof roomDirectory>;
+  readonly membership: Membership;
+  readonly directory: RoomDirectory;
   readonly events: ReturnType<typeof roomEvents>;
   readonly relations: Relations;
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
@@ -95,6 +123,8 @@ export interface Services {
   /** Only where threads are followed one by one. */
   readonly threads: ThreadSubscriptions | undefined;
   readonly modules: readonly Module[];
+  readonly activity: Activity;
+  readonly echo: EchoPort;
 }
 
 /** Makes the parts that stand beside the rooms. Starts nothing. */
@@ -199,7 +229,19 @@ export function composeServices(house: House & PeopleNeeds): Services {
     },
   });
 
+  const activityModule = activity({
+    db,
+    clock,
+    countActiveSince: (at) =>
+      accounts.lookup
+        .listLocalUsers()
+        .filter((userId) => devices.list(userId).some(({ lastSeenMs = 0 }) => lastSeenMs >= at)).length,
+  });
+
+  const echoModule = echo({ random });
   const modules: readonly Module[] = [
+    activityModule,
+    echoModule,
     ...people.modules,
     capabilities({
       facts: capabilityFacts(config, house.accounts),
@@ -297,5 +339,7 @@ export function composeServices(house: House & PeopleNeeds): Services {
     people,
     threads: threadsModule?.subscriptions,
     modules,
+    activity: activityModule.activity,
+    echo: echoModule.echo,
   };
 }

@@ -3,15 +3,13 @@
  * parts need each other, the later one is reached through a function that is called once both are there.
  */
 import { composePush } from './compose-push.ts';
-import { type ComposeNeeds, composeServices } from './compose-services.ts';
-import { createFederation, type Federation } from './federation/federation.ts';
+import { type ComposeNeeds, composeServices, type Composition } from './compose-services.ts';
+import { createFederation } from './federation/federation.ts';
 import { RateLimit } from './http/rate-limit.ts';
-import type { Route } from './http/route.ts';
-import { localpartOf } from './matrix/identifiers.ts';
-import { isRoomId, type UserId } from './matrix/identifiers.ts';
+import { isRoomId, localpartOf, type UserId } from './matrix/identifiers.ts';
 import { collect, type Module } from './module.ts';
 import { accountData } from './modules/account-data/index.ts';
-import { accounts, type AccountsModule } from './modules/accounts/index.ts';
+import { accounts } from './modules/accounts/index.ts';
 import { AppserviceRegistry } from './modules/application-services/index.ts';
 import { type ContentRepository, contentRepository } from './modules/content-repository/index.ts';
 import { joiningWithConsent, withConsent } from './modules/consent/index.ts';
@@ -48,24 +46,12 @@ import {
   presenceSettings,
   profileSettings,
 } from './settings.ts';
-import type { Follower } from './storage/types.ts';
 import { createMail } from './mail/mail.ts';
-import { createSync, type Sync } from './sync/sync.ts';
+import { createSync } from './sync/sync.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
 
 export { allMigrations } from './schema.ts';
-export type { ComposeNeeds } from './compose-services.ts';
-
-/** The server's parts, ready to be served and started. */
-export interface Composition {
-  readonly modules: readonly Module[];
-  readonly routes: readonly Route[];
-  readonly followers: readonly Follower[];
-  readonly federation: Federation;
-  readonly accounts: AccountsModule;
-  readonly rooms: Rooms;
-  readonly sync: Sync;
-}
+export type { ComposeNeeds, Composition } from './compose-services.ts';
 
 /** Makes every part of the server out of its configuration. Starts nothing. */
 export function compose(needs: ComposeNeeds): Composition {
@@ -110,6 +96,15 @@ export function compose(needs: ComposeNeeds): Composition {
     projections,
     isErased: (userId) => accountsModule.lookup.isErased(userId),
     redactionRetentionMs: config.rooms.redactionRetentionMs,
+    purge: {
+      leave: (userId, roomId) => membership.leave(userId, roomId),
+      isSending: (roomId) => federation.sender.isSending(roomId),
+      hooks: () => [
+        sync.purge,
+        { room: (tx, { roomId }, limit) => federation.sender.abandonRoom(tx, roomId, limit) },
+        ...modules.flatMap(({ purge }) => purge ?? []),
+      ],
+    },
     prejoinState: config.rooms.prejoinState,
     dummyEventsThreshold: config.rooms.dummyEventsThreshold,
     federation: {
@@ -160,6 +155,7 @@ export function compose(needs: ComposeNeeds): Composition {
     published: { isPublished: (roomId) => directoryModule.publication.isPublished(roomId) },
     related: { eventsRelatedBy: (events, by) => relationsModule.relations.eventsRelatedBy(events, by) },
     filterTimelineLimit: config.sync.filterTimelineLimit,
+    removedRooms: (userId, since, now) => rooms.purges.listRemovedFor(userId, since, now),
     excludedRooms: new Set(config.rooms.excludedFromSync.filter(isRoomId)),
   });
 
@@ -380,6 +376,7 @@ export function compose(needs: ComposeNeeds): Composition {
       users: accountsModule.lookup,
       summon: (userId) => services.appservices.summonUser(userId),
       mayInvite,
+      isBlocked: (roomId) => rooms.purges.isClosed(roomId),
       ...(rooms.federated === undefined ? {} : { remote: joiningWithConsent(rooms.federated.remote, checkConsent) }),
       thirdPartyInvites: {
         invite: (...order) => services.people.threepids.invites.invite(...order),
@@ -591,5 +588,13 @@ export function compose(needs: ComposeNeeds): Composition {
     accounts: accountsModule,
     rooms,
     sync,
+    membership,
+    directory: directoryModule,
+    profiles: profileService,
+    accountData: accountDataModule.accountData,
+    devices: devicesModule.devices,
+    media: mediaModule?.media,
+    activity: services.activity,
+    echo: services.echo,
   };
 }

@@ -9,6 +9,7 @@ import { createPorts } from './appliance-ports/ports.ts';
 import { createHttpServer, type ListenerOptions } from './http/server.ts';
 import { openDatabase } from './storage/database.ts';
 import { FollowerRunner } from './storage/followers.ts';
+import { handleRestorations } from './storage/restoration.ts';
 import { type Clock, systemClock } from './util/clock.ts';
 import type { Logger } from './util/log.ts';
 import { type Random, systemRandom } from './util/random.ts';
@@ -43,6 +44,12 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
   };
   try {
     const parts = compose({ config, db, clock, random, log, signingKeys, notaryKeys, version: readVersion(), network });
+    const wasRestored = handleRestorations(db, (tx, restoration) => {
+      parts.federation.afterRestore(tx, restoration);
+      parts.sync.afterRestore(tx, restoration);
+      for (const module of parts.modules) module.afterRestore?.(tx, restoration);
+    });
+    if (wasRestored) log.info({}, 'the data were restored from a backup');
     const followers = new FollowerRunner({ db, followers: parts.followers, log, clock });
     followers.start();
     stops.push(() => followers.stop());
@@ -79,7 +86,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
         for (const module of parts.modules) module.wake?.();
       },
       addresses,
-      ports: createPorts(parts),
+      ports: createPorts({ ...parts, config, db }),
       setupLink: options.setupLink === true ? setupLink(parts.accounts.setupLink.path(), addresses) : undefined,
     };
   } catch (error) {

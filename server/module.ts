@@ -1,7 +1,8 @@
 import type { EduHandler, QueryHandler } from './federation/types.ts';
 import type { Route } from './http/route.ts';
+import type { RoomPurge } from './rooms/purge/hook.ts';
 import type { Projection } from './rooms/types.ts';
-import type { Follower, Migration } from './storage/types.ts';
+import type { Follower, Migration, Restoration, WriteTx } from './storage/types.ts';
 import type { EventDecoration, SyncContribution } from './sync/types.ts';
 
 /** What a module of the spec may add to the server. Every part is optional. */
@@ -20,6 +21,10 @@ export interface Module {
   readonly sync?: readonly SyncContribution[];
   /** Bundled aggregations and other additions to `unsigned`. */
   readonly decorations?: readonly EventDecoration[];
+  /** Before `start`, once after a backup took the place of the data: nothing may be done twice, or rest on what was lost. */
+  afterRestore?(tx: WriteTx, restoration: Restoration): void;
+  /** Removes what it keeps about a room that is removed for good. */
+  readonly purge?: RoomPurge;
   /** Begins timers and the like; whoever starts it stops it. */
   start?(): void;
   stop?(): Promise<void> | void;

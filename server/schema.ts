@@ -1,4 +1,5 @@
 /** The tables of all parts. Beside compose.ts, since the database is opened, and migrated, before any part is made. */
+import { activityMigrations } from './appliance/status/activity.ts';
 import { federationMigrations } from './federation/schema.ts';
 import { mailMigrations } from './mail/mail.ts';
 import { migrations as accountDataMigrations } from './modules/account-data/index.ts';
@@ -71,4 +72,5 @@ export const allMigrations: readonly MigrationSet[] = [
   appserviceMigrations,
   threadSubscriptionMigrations,
   searchMigrations,
+  activityMigrations,
 ];

@@ -4,6 +4,11 @@ import type { Job, ServerSentEvent, Topic } from './contract.ts';
 export class Announcer {
   readonly #listeners = new Set<(event: ServerSentEvent) => void>();
 
+  /** Whether anybody looks on. */
+  get isHeard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
   moved(topic: Topic): void {
     this.#tell({ topic });
   }

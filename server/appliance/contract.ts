@@ -9,6 +9,8 @@ export interface ControlApi {
   /** With the secret of a link (good once), or with the account of somebody who runs the server. */
   'POST /session': { body: { link: string } | { username: string; password: string }; answer: { token: string } };
   'DELETE /session': { answer: Empty };
+  /** A new link to the interface, good once. Only for programs that hold the token in the data directory. */
+  'POST /links': { answer: { link: string } };
 
   // The house
   'GET /status': { answer: Status };
@@ -21,7 +23,7 @@ export interface ControlApi {
   'GET /about': { answer: About };
   'GET /problems': { answer: { problems: Problem[] } };
   'POST /problems/{problemId}/dismiss': { answer: Empty };
-  'GET /logs': { query: { before?: number; limit?: number; level?: LogLevel; text?: string }; answer: LogPage };
+  'GET /logs': { query: { before?: string; limit?: number; level?: LogLevel; text?: string }; answer: LogPage };
 
   // Setup
   'GET /setup': { answer: Setup };
@@ -33,6 +35,8 @@ export interface ControlApi {
   'POST /setup/finish': { body: { username: string; password: string; displayName?: string }; answer: SetupDone };
 
   // The way to this server
+  /** Where a server that is set up is reached from now on; its name stays. `GET /setup` has what holds now. */
+  'PUT /reach': { body: ReachChange; answer: Changed };
   'GET /delegation': { answer: Delegation };
   'POST /doctor': { body: { serverName?: string }; answer: Started };
   'GET /doctor': { answer: { last?: DoctorReport } };
@@ -200,8 +204,10 @@ export interface LogLine {
   data: Record<string, unknown>;
 }
 export interface LogPage {
+  /** The newest first. There may be none on a page, and still more before it. */
   lines: LogLine[];
-  before?: number;
+  /** For the next page; lacking where the log begins. */
+  before?: string;
 }
 
 export type Reach = 'home' | 'domain' | 'proxy';
@@ -211,7 +217,11 @@ export interface SetupDraft {
   /** Where clients find it, if that is not the server name. */
   publicUrl?: string;
   dataDirectory?: string;
+  /** Files in PEM format, where this server is to speak TLS itself. */
+  certificatePath?: string;
+  privateKeyPath?: string;
 }
+export type ReachChange = Omit<SetupDraft, 'serverName' | 'dataDirectory'>;
 export interface Setup {
   isDone: boolean;
   nameIsFinal: boolean;
@@ -409,6 +419,8 @@ export interface Setting {
 export interface Settings {
   file: string;
   settings: Setting[];
+  /** What keeps the file from being used, with lines; then it cannot be changed here. */
+  problems: string[];
 }
 
 export interface BackupSchedule {
@@ -416,8 +428,11 @@ export interface BackupSchedule {
   atHour: number;
   keep: number;
   media: boolean;
-  directory?: string /** Kept so that backups can be made while nobody is there. */;
+  directory?: string;
+  /** Kept so that backups can be made while nobody is there. */
   passphrase?: string;
+  /** Printed on the recovery sheet. */
+  passphraseHint?: string;
 }
 export interface BackupFile {
   name: string;
@@ -433,6 +448,28 @@ export interface Backups {
   backups: BackupFile[];
   freeBytes: number;
   estimateBytes: number;
+  /** Of the schedule; gone after the next one that goes well. */
+  lastFailure?: { at: number; error: string };
+}
+/** The result of the job of a restoration. */
+export interface RestoreResult {
+  serverName: string;
+  /** When the backup was made. */
+  madeAt: number;
+  /** The folder that holds what was there before, if anything was. */
+  kept?: string;
+  hasMedia: boolean;
+  isRunning: boolean;
+}
+/** The result of the job of a backup. */
+export interface BackupResult {
+  name: string;
+  path: string;
+  bytes: number;
+  files: number;
+  /** Media that the database knows of but that are gone from the disk, or are not what they were. */
+  missingMedia: number;
+  damagedMedia: number;
 }
 export interface RecoverySheet {
   serverName: string;

@@ -21,6 +21,11 @@ export class PidFile {
     }
   }
 
+  /** The same, unless another process that still runs stands there. Throws CommandError. */
+  writeUnlessHeld(): void {
+    if (this.#path !== undefined && !isHeld(this.#path)) this.write();
+  }
+
   /** Removes the file, unless another process has taken it over. */
   release(): void {
     if (this.#path !== undefined && isOurs(this.#path)) rmSync(this.#path, { force: true });
@@ -28,10 +33,25 @@ export class PidFile {
 }
 
 function isOurs(path: string): boolean {
+  return readPid(path) === String(process.pid);
+}
+
+function isHeld(path: string): boolean {
+  const pid = Number(readPid(path));
+  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return false;
   try {
-    return readFileSync(path, 'utf8').trim() === String(process.pid);
+    return process.kill(pid, 0);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    // It is there, and somebody else's.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+function readPid(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }

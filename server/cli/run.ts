@@ -7,6 +7,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: 'run the homeserver with its interface',
     load: async () => (await import('./start.ts')).start,
   },
+  link: {
+    summary: 'print a new link to the interface of a server that runs',
+    load: async () => (await import('./link.ts')).link,
+  },
   serve: {
     summary: 'run the homeserver alone',
     load: async () => (await import('./serve.ts')).serve,
@@ -19,9 +23,21 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: 'say what is wrong with a configuration, or has no effect',
     load: async () => (await import('./check-config.ts')).checkConfig,
   },
+  doctor: {
+    summary: 'look whether other servers and apps can reach a server, and say what to do',
+    load: async () => (await import('./doctor.ts')).doctor,
+  },
   'register-user': {
     summary: 'create an account on a running server',
     load: async () => (await import('./register-user.ts')).registerUser,
+  },
+  backup: {
+    summary: 'write everything into one encrypted file',
+    load: async () => (await import('./backup.ts')).backup,
+  },
+  restore: {
+    summary: 'put a backup in the place of a data directory',
+    load: async () => (await import('./restore.ts')).restore,
   },
   'hash-password': {
     summary: 'print the hash of a password, as the database has it',

@@ -6,6 +6,7 @@ import { fileError } from '../config/source.ts';
 import { isServerName } from '../matrix/identifiers.ts';
 import { type Log, openLog } from '../util/file-log.ts';
 import { type Command, CommandError, parseFlags, parsePort, type Terminal, UsageError } from './command.ts';
+import { finishInterrupted } from './finish-restore.ts';
 import { makeOrExplain } from './generate-config.ts';
 import { PidFile } from './pid-file.ts';
 import type { RunningServer, StartServer } from './running-server.ts';
@@ -32,6 +33,7 @@ A data directory that isn't there is made.
   --print-setup-link      print a link to the setup page that can be used once`,
     run: async (args, terminal) => {
       const launch = readLaunch(args);
+      if (launch.dataDir !== undefined) await finishInterrupted(launch.dataDir, terminal);
       const isNew = launch.dataDir !== undefined && !hasConfig(launch.dataDir);
       if (isNew) makeNew(launch.dataDir, launch, terminal);
       // What is made at the first start is in the file; later, the command line goes before it.

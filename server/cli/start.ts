@@ -1,22 +1,24 @@
-import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Appliance } from '../compose-appliance.ts';
-import { CONFIG_FILE, loadConfig } from '../config/config.ts';
+import { type Config, CONFIG_FILE, loadConfig } from '../config/config.ts';
 import { defaultDataDir, hasConfig } from '../config/data-dir.ts';
+import { ConfigError } from '../config/problems.ts';
 import { isServerName } from '../matrix/identifiers.ts';
 import { systemClock } from '../util/clock.ts';
-import { type Log, openLog } from '../util/file-log.ts';
+import { type Log, type LogTarget, openLog } from '../util/file-log.ts';
 import { systemRandom } from '../util/random.ts';
 import { type Command, CommandError, parseFlags, parsePort, type Terminal, UsageError } from './command.ts';
+import { askForLink, CONTROL_FILE, removeControlFile, writeControlFile } from './control-file.ts';
+import { finishInterrupted } from './finish-restore.ts';
 import { makeOrExplain } from './generate-config.ts';
+import { PidFile } from './pid-file.ts';
 import { watchProcess } from './watch-process.ts';
 
 const DEFAULT_SERVER_NAME = 'localhost';
 const DEFAULT_CONTROL_PORT = 8010;
 const LOG_BYTES = 10 * 1024 * 1024;
 
-/** Where a program on this machine finds the interface of the server that runs on a data directory; mode 0600. */
-export const CONTROL_FILE = 'control.json';
+export { CONTROL_FILE };
 
 export const start: Command = {
   name: 'start',
@@ -33,30 +35,36 @@ unless told otherwise; what isn't there is made.
   --control-port PORT     the port of the interface, on this machine only (${DEFAULT_CONTROL_PORT}; another one if that is taken)`,
   run: async (args, terminal) => {
     const launch = readLaunch(args);
-    const { dataDir, overrides } = launch;
-    if (!hasConfig(dataDir)) {
-      const { serverName = DEFAULT_SERVER_NAME, ...ports } = overrides;
-      makeOrExplain(dataDir, { serverName, ...ports });
+    const { dataDir, overrides, serverName = DEFAULT_SERVER_NAME } = launch;
+    const link = await askForLink(dataDir);
+    if (link !== undefined) {
+      throw new CommandError(`Hearth runs on ${dataDir} already. Open ${link}\nThat link works once.`);
     }
+    await finishInterrupted(dataDir, terminal);
+    if (!hasConfig(dataDir)) makeOrExplain(dataDir, { ...overrides, serverName });
     const log = await openLogOf(dataDir);
-    const controlFile = join(dataDir, CONTROL_FILE);
-    const watch = watchProcess(log, terminal, () => undefined);
+    const pidFile = new PidFile(tryLoad(dataDir)?.pidFile);
+    const watch = watchProcess(log, terminal, () => pidFile.release());
     try {
       const { appliance, url } = await open(launch, log);
+      const address = { url, token: launch.ownToken };
       try {
-        writeFileSync(controlFile, `${JSON.stringify({ url, token: launch.ownToken })}\n`, { mode: 0o600 });
+        pidFile.writeUnlessHeld();
+        writeControlFile(dataDir, address);
         announce(appliance, url, dataDir, terminal);
         watch.onReload(() => {
           log.reopen();
+          log.setLevel(logTargetOf(dataDir).level);
           appliance.reload();
         });
         await watch.asked();
       } finally {
-        rmSync(controlFile, { force: true });
+        removeControlFile(dataDir, address);
         await watch.finish(appliance);
       }
       return 0;
     } finally {
+      pidFile.release();
       await log.close();
     }
   },
@@ -64,6 +72,8 @@ unless told otherwise; what isn't there is made.
 
 interface Launch {
   readonly dataDir: string;
+  /** Of a server that is made: later, setting it up may give it another. */
+  readonly serverName: string | undefined;
   readonly overrides: NonNullable<Parameters<typeof loadConfig>[0]['overrides']>;
   readonly controlPort: number | undefined;
   /** For programs on this machine that can read the data directory. */
@@ -86,8 +96,8 @@ function readLaunch(args: readonly string[]): Launch {
   }
   return {
     dataDir: resolve(values['data-dir'] ?? defaultDataDir()),
+    serverName,
     overrides: {
-      serverName,
       clientPort: parsePort('--client-port', values['client-port']),
       federationPort: parsePort('--federation-port', values['federation-port']),
     },
@@ -97,14 +107,8 @@ function readLaunch(args: readonly string[]): Launch {
 }
 
 /** A configuration with a mistake must not keep the interface from saying so. */
-async function openLogOf(dataDir: string): Promise<Log> {
-  const target = (() => {
-    try {
-      return loadConfig({ dataDir }).config.log;
-    } catch {
-      return { level: 'info', file: join(dataDir, 'logs', 'hearth.log'), maxBytes: LOG_BYTES, keep: 3 } as const;
-    }
-  })();
+export async function openLogOf(dataDir: string): Promise<Log> {
+  const target = logTargetOf(dataDir);
   try {
     return await openLog(target);
   } catch (error) {
@@ -113,7 +117,23 @@ async function openLogOf(dataDir: string): Promise<Log> {
   }
 }
 
-async function open(launch: Launch, { logger }: Log): Promise<{ appliance: Appliance; url: string }> {
+export function logTargetOf(dataDir: string): LogTarget {
+  return (
+    tryLoad(dataDir)?.log ?? { level: 'info', file: join(dataDir, 'logs', 'hearth.log'), maxBytes: LOG_BYTES, keep: 3 }
+  );
+}
+
+/** Undefined with a mistake in it, of which the interface tells. */
+export function tryLoad(dataDir: string): Config | undefined {
+  try {
+    return loadConfig({ dataDir }).config;
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  }
+}
+
+async function open(launch: Launch, { logger, setLevel }: Log): Promise<{ appliance: Appliance; url: string }> {
   const { builtPages, composeAppliance } = await import('../compose-appliance.ts');
   const compose = (controlPort: number): Appliance =>
     composeAppliance({
@@ -125,6 +145,7 @@ async function open(launch: Launch, { logger }: Log): Promise<{ appliance: Appli
       clock: systemClock,
       random: systemRandom,
       log: logger,
+      setLogLevel: setLevel,
       startServer: async (...parts) => (await import('../main.ts')).startServer(...parts),
     });
   const wanted = launch.controlPort ?? DEFAULT_CONTROL_PORT;

@@ -7,25 +7,61 @@ export interface ConfigWishes {
   readonly serverName: string;
   readonly clientPort?: number | undefined;
   readonly federationPort?: number | undefined;
+  /** In place of the listeners for these ports. */
+  readonly listeners?: readonly ListenerWish[] | undefined;
+  /** Ends in a slash. */
+  readonly publicBaseUrl?: string | undefined;
+  readonly tls?: { readonly certificatePath: string; readonly privateKeyPath: string } | undefined;
+  /** Has other servers come by the port of the public address in place of 8448. */
+  readonly serveServerWellKnown?: boolean | undefined;
+  /** Deals with no other servers. */
+  readonly isAlone?: boolean | undefined;
+}
+
+export interface ListenerWish {
+  /** What it is for, in a sentence. */
+  readonly about: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly isBehindProxy: boolean;
+  readonly bindAddresses: readonly string[];
+  readonly resources: readonly ('client' | 'federation')[];
 }
 
 const SECRET_LENGTH = 50;
 
-/** The text of a new `homeserver.yaml`, with comments. It holds a secret. Its paths start from its own directory. */
-export function generateConfig({ serverName, clientPort, federationPort }: ConfigWishes, random: Random): string {
-  const federationListener =
-    federationPort === undefined
-      ? ''
-      : `
-  # For other servers: a reverse proxy on this machine passes their requests on to this port.
-  - port: ${federationPort}
+/** The listeners of a new configuration: on this machine only. */
+function localListeners({ clientPort, federationPort }: ConfigWishes): readonly ListenerWish[] {
+  const local = { tls: false, bindAddresses: ['127.0.0.1'] };
+  const clients: ListenerWish = {
+    ...local,
+    about:
+      'For clients, on this machine only. To let others in, put a reverse proxy in front of it, or name further addresses.',
+    port: clientPort ?? DEFAULT_CLIENT_PORT,
+    isBehindProxy: false,
+    resources: ['client', 'federation'],
+  };
+  if (federationPort === undefined) return [clients];
+  const about = 'For other servers: a reverse proxy on this machine passes their requests on to this port.';
+  return [clients, { ...local, about, port: federationPort, isBehindProxy: true, resources: ['federation'] }];
+}
+
+function listenerText({ about, port, tls, isBehindProxy, bindAddresses, resources }: ListenerWish): string {
+  const addresses = bindAddresses.map((address) => `'${address}'`).join(', ');
+  return `  # ${about}
+  - port: ${port}
     type: http
-    tls: false
-    x_forwarded: true
-    bind_addresses: ['127.0.0.1']
+    tls: ${tls}
+${isBehindProxy ? '    x_forwarded: true\n' : ''}    bind_addresses: [${addresses}]
     resources:
-      - names: [federation]
+      - names: [${resources.join(', ')}]
 `;
+}
+
+/** The text of a new `homeserver.yaml`, with comments. It holds a secret. Its paths start from its own directory. */
+export function generateConfig(wishes: ConfigWishes, random: Random): string {
+  const { serverName, publicBaseUrl, tls, serveServerWellKnown = false, isAlone = false } = wishes;
+  const listeners = (wishes.listeners ?? localListeners(wishes)).map(listenerText).join('\n');
   return `# Configuration of this Matrix homeserver.
 #
 # The options have the names and meanings they have in Synapse, so that its manual applies here too. After a change run
@@ -37,17 +73,10 @@ export function generateConfig({ serverName, clientPort, federationPort }: Confi
 server_name: ${quote(serverName)}
 
 # The address clients reach the server at, if it can be reached from outside.
-#public_baseurl: https://matrix.example.com/
-
+${publicBaseUrl === undefined ? '#public_baseurl: https://matrix.example.com/' : `public_baseurl: ${quote(publicBaseUrl)}`}
+${serveServerWellKnown ? '\n# Has other servers come by port 443 in place of 8448.\nserve_server_wellknown: true\n' : ''}
 listeners:
-  # For clients, on this machine only. To let others in, put a reverse proxy in front of it, or name further addresses.
-  - port: ${clientPort ?? DEFAULT_CLIENT_PORT}
-    type: http
-    tls: false
-    bind_addresses: ['127.0.0.1']
-    resources:
-      - names: [client, federation]
-${federationListener}
+${listeners}${tls === undefined ? '' : tlsText(tls)}${isAlone ? ALONE : ''}
 # Where everything is kept. All of it belongs into a backup, the signing key above all.
 database:
   name: sqlite3
@@ -76,6 +105,19 @@ enable_registration: false
 #hearth:
 #  # debug, info, warn or error
 #  log_level: info
+`;
+}
+
+const ALONE = `
+# The only other servers to deal with: none at all. Without this line, it is every server there is.
+federation_domain_whitelist: []
+`;
+
+function tlsText({ certificatePath, privateKeyPath }: NonNullable<ConfigWishes['tls']>): string {
+  return `
+# What listeners with "tls: true" show: the certificate with those between it and its authority, and its key. PEM files.
+tls_certificate_path: ${quote(certificatePath)}
+tls_private_key_path: ${quote(privateKeyPath)}
 `;
 }
 

@@ -11,6 +11,7 @@ import { createFederationNetwork, type FederationNetwork, type NetworkNeeds, typ
 import { queryRoutes } from './queries.ts';
 import { createFederationSender, type FederationSender, type FederationSenderSettings } from './sender/sender.ts';
 import { transactionRoutes } from './transactions.ts';
+import type { Restoration, WriteTx } from '../storage/types.ts';
 import type { EduHandler, KeyRing, PduTaker, QueryHandler } from './types.ts';
 
 export interface FederationSettings {
@@ -45,6 +46,7 @@ export interface Federation {
     readonly edus: ReadonlyMap<string, EduHandler>;
     readonly queries: ReadonlyMap<string, QueryHandler>;
   }): readonly Route[];
+  afterRestore(tx: WriteTx, restoration: Restoration): void;
   start(): void;
   stop(): Promise<void>;
   /** The machine slept or its network changed: live servers hear from us within seconds. */
@@ -97,6 +99,7 @@ export function createFederation(needs: FederationNeeds): Federation {
       ...transactionRoutes({ db, clock, log, pdus, edus, destinations }),
       ...queryRoutes({ queries, version }),
     ],
+    afterRestore: (tx, restoration) => sender.afterRestore(tx, restoration),
     start: () => sender.start(),
     stop: async () => {
       recovered.unsubscribe();

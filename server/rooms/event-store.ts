@@ -238,6 +238,13 @@ export class EventStore {
     this.#nids.delete(eventId);
   }
 
+  /** An event was removed together with its room. */
+  forget(tx: WriteTx, { nid, eventId }: { nid: number; eventId: EventId }): void {
+    this.#forget(tx, nid);
+    this.#ids.delete(nid);
+    this.#nids.delete(eventId);
+  }
+
   /** Gives an outlier its place in the graph. */
   replace(tx: WriteTx, outlier: StoredEvent, placement: Placement): StoredEvent {
     this.#replace.run(

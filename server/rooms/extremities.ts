@@ -63,6 +63,8 @@ export class RoomHeads {
   readonly #findMissing: ReadStatement<{ found: 1 }>;
   readonly #listActive: ReadStatement<{ room_id: string }>;
   readonly #setVersion: WriteStatement;
+  readonly #clearExtremities: WriteStatement;
+  readonly #listRooms: ReadStatement<Pick<RoomRow, 'room_id' | 'version' | 'last_position'>>;
 
   constructor(db: Database) {
     const columns = 'room_nid, room_id, version, state_root, last_position';
@@ -94,6 +96,9 @@ export class RoomHeads {
       SELECT room_id FROM rooms WHERE last_position > ? AND (last_position <= ? OR EXISTS (
         SELECT 1 FROM events INDEXED BY events_by_position
         WHERE room_nid = rooms.room_nid AND timeline = 1 AND position > ? AND position <= ?))`);
+    this.#clearExtremities = db.prepareWrite('DELETE FROM forward_extremities WHERE room_nid = ?');
+    this.#listRooms = db.prepareRead(`
+      SELECT room_id, version, last_position FROM rooms WHERE state_root <> ${EMPTY_STATE}`);
     this.#setVersion = db.prepareWrite('UPDATE rooms SET version = ? WHERE room_nid = ?');
   }
 
@@ -155,6 +160,26 @@ export class RoomHeads {
       this.#update.run(tx, after.current, after.lastPosition, after.nid);
     }
     this.#keep(tx, after);
+  }
+
+  /** Leaves nothing of a room but its record. */
+  empty(tx: WriteTx, head: RoomHead): void {
+    this.#clearExtremities.run(tx, head.nid);
+    this.#update.run(tx, EMPTY_STATE, 0, head.nid);
+    this.#keep(tx, { ...head, current: EMPTY_STATE, extremities: [], lastPosition: 0 });
+    this.forgetStates(head.nid);
+  }
+
+  /** What is kept of a room's states is no longer true. */
+  forgetStates(nid: number): void {
+    this.#newest.delete(nid);
+  }
+
+  /** Rooms this server has, or had, somebody in. */
+  list(): { roomId: RoomId; version: string; lastPosition: number }[] {
+    return this.#listRooms.list().flatMap(({ room_id: roomId, version, last_position: lastPosition }) => {
+      return isRoomId(roomId) ? [{ roomId, version, lastPosition }] : [];
+    });
   }
 
   /** What the current state was at a position of the stream. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { PduSender } from '../federation/types.ts';
 import { isUserId, type ServerName, serverNameOf } from '../matrix/identifiers.ts';
+import type { Progress } from '../storage/progress.ts';
 import type { Database, Follower, ReadStatement, WriteStatement, WriteTx } from '../storage/types.ts';
 import type { EventStore, StoredEvent } from './event-store.ts';
 import type { RoomHeads } from './extremities.ts';
@@ -30,6 +31,8 @@ interface FanOutParts {
   readonly events: EventStore;
   readonly groups: StateGroups;
   readonly members: Members;
+  /** Hears how far events have been handed over. */
+  readonly progress?: Pick<Progress, 'reach'>;
 }
 
 /** Brings events out of the house: this server's own, and those that other servers' users sent through it. */
@@ -81,8 +84,13 @@ export class FanOut implements Forwarder {
           await nextTurn();
           if (stopping.aborted) return undefined;
         }
-        if (orders.length === 0 && forwarded.length === 0) return undefined;
+        const { progress } = this.#parts;
+        if (orders.length === 0 && forwarded.length === 0) {
+          progress?.reach(now);
+          return undefined;
+        }
         return (tx) => {
+          tx.onCommit(() => progress?.reach(now));
           handOver(tx, sender, orders);
           if (forwarded.length > 0) this.#removeForwarded.run(tx, now);
         };

@@ -20,7 +20,14 @@ import type {
 } from '../storage/types.ts';
 import type { EventStore, StoredEvent } from './event-store.ts';
 import type { RoomHeads } from './extremities.ts';
-import type { Membership, MembershipReader, MembershipWriter, RoomMember, SharingReader } from './types.ts';
+import type {
+  MemberLists,
+  Membership,
+  MembershipReader,
+  MembershipWriter,
+  RoomMember,
+  SharingReader,
+} from './types.ts';
 import { atMost } from '../util/lru.ts';
 
 /** A member with what only the rooms look at. */
@@ -100,7 +107,7 @@ export interface MemberChange {
 }
 
 /** The members of all rooms by their current state, and how they came to be so. */
-export class Members implements MembershipReader, MembershipWriter, SharingReader {
+export class Members implements MembershipReader, MembershipWriter, SharingReader, MemberLists {
   readonly #serverName: ServerName;
   readonly #heads: RoomHeads;
   readonly #events: EventStore;
@@ -111,6 +118,7 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
   readonly #find: ReadStatement<MemberRow>;
   readonly #listOfRoom: ReadStatement<MemberRow>;
   readonly #listOfRoomWith: ReadStatement<MemberRow>;
+  readonly #listSome: ReadStatement<MemberRow>;
   readonly #listOfUser: ReadStatement<MemberRow>;
   readonly #listMutual: ReadStatement<{ room_id: string }>;
   readonly #listSharing: ReadStatement<{ user_id: string }>;
@@ -125,6 +133,7 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
   readonly #clearProfile: ReturningStatement<{ user_id: string }>;
   readonly #forget: WriteStatement;
   readonly #removeOfRoom: WriteStatement;
+  readonly #removeMember: WriteStatement;
   readonly #removeChanges: ReturningStatement<{ event_nid: number }>;
 
   constructor({
@@ -143,6 +152,7 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
     this.#find = db.prepareRead(`${select} WHERE rooms.room_id = ? AND user_id = ?`);
     this.#listOfRoom = db.prepareRead(`${select} WHERE rooms.room_id = ?`);
     this.#listOfRoomWith = db.prepareRead(`${select} WHERE rooms.room_id = ? AND membership = ?`);
+    this.#listSome = db.prepareRead(`${select} WHERE rooms.room_id = ? AND membership = ? LIMIT ?`);
     this.#listOfUser = db.prepareRead(`${select} WHERE user_id = ? AND membership = ? AND forgotten = 0`);
     this.#listMutual = db.prepareRead(`
       SELECT room_id FROM room_members AS a JOIN room_members AS b USING (room_nid) JOIN rooms USING (room_nid)
@@ -180,6 +190,7 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
       WHERE room_nid = ? AND user_id = ? AND event_nid = ? RETURNING user_id`);
     this.#forget = db.prepareWrite('UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_id = ?');
     this.#removeOfRoom = db.prepareWrite('DELETE FROM room_members WHERE room_nid = ?');
+    this.#removeMember = db.prepareWrite('DELETE FROM room_members WHERE room_nid = ? AND user_id = ?');
     this.#removeChanges = db.prepareReturning(
       'DELETE FROM membership_changes WHERE user_id = ? AND room_nid = ? RETURNING event_nid',
     );
@@ -200,6 +211,10 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
     const rows =
       membership === undefined ? this.#listOfRoom.list(roomId) : this.#listOfRoomWith.list(roomId, CODES[membership]);
     return rows.map(readMember);
+  }
+
+  listSome(roomId: RoomId, membership: Membership, limit: number): RoomMember[] {
+    return this.#listSome.list(roomId, CODES[membership], limit).map(readMember);
   }
 
   listRoomsOf(userId: UserId, memberships: readonly Membership[]): RoomMember[] {
@@ -344,7 +359,6 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
     return serverNameOf(userId) === this.#serverName;
   }
 
-  /** Users of this server who have any membership of a room. */
   listLocal(roomId: RoomId): UserId[] {
     return this.listUsersOf(roomId, this.#serverName);
   }
@@ -363,6 +377,25 @@ export class Members implements MembershipReader, MembershipWriter, SharingReade
     this.#counts.delete(room.nid);
     this.#crowds.delete(room.nid);
     return [...nids].map((nid) => this.#events.getByNid(nid));
+  }
+
+  /** Removes what the users of this server had to do with a room that is removed for good; they are told of nothing. */
+  removeLocal(tx: WriteTx, room: { nid: number; roomId: RoomId }): void {
+    for (const userId of this.listLocal(room.roomId)) {
+      this.#removeChanges.list(tx, userId, room.nid);
+      this.#removeMember.run(tx, room.nid, userId);
+      this.#drop(tx, room.roomId, userId);
+      tx.touch(`user:${userId}`);
+    }
+    this.forgetRoom(room);
+    tx.onRollback(() => this.forgetRoom(room));
+  }
+
+  /** What is kept of a room's members is no longer true. */
+  forgetRoom({ nid, roomId }: { nid: number; roomId: RoomId }): void {
+    this.#counts.delete(nid);
+    this.#crowds.delete(nid);
+    for (const key of this.#members.keys()) if (key.startsWith(`${roomId}\0`)) this.#members.delete(key);
   }
 
   /** Takes over what an event did to the memberships of a room. */

@@ -1,5 +1,6 @@
-import type { ServerName, UserId } from '../matrix/identifiers.ts';
+import type { RoomId, ServerName, UserId } from '../matrix/identifiers.ts';
 import type { SigningKey } from '../matrix/signing.ts';
+import { Progress } from '../storage/progress.ts';
 import type { Database } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
@@ -19,10 +20,13 @@ import type { CheckSignatures, Inbox } from './inbox.ts';
 import { Members } from './membership.ts';
 import { PduTexts } from './pdu-texts.ts';
 import { Persister } from './persist.ts';
+import { type PurgeNeeds, Purger, type RoomPurges } from './purge/purger.ts';
 import { PolicyServers } from './policy-servers.ts';
 import { Redactions } from './redactions.ts';
 import { StateResolver } from './resolution.ts';
 import { Sender } from './send.ts';
+import { RoomSizes } from './sizes.ts';
+import { RoomsStanding } from './standing.ts';
 import { RoomServerAcls } from './server-acls.ts';
 import { VisibilityToServers } from './server-visibility.ts';
 import { StateGroups } from './state-groups.ts';
@@ -34,6 +38,7 @@ import { SendTransactions } from './transactions.ts';
 import type {
   EventReader,
   EventSender,
+  MemberLists,
   MembershipReader,
   MembershipWriter,
   Projection,
@@ -57,7 +62,7 @@ export { migrations } from './schema.ts';
 export interface Rooms {
   readonly events: EventReader;
   readonly state: StateReader;
-  readonly members: MembershipReader & MembershipWriter & SharingReader;
+  readonly members: MembershipReader & MembershipWriter & SharingReader & MemberLists;
   readonly timeline: Timeline;
   readonly visibility: Visibility;
   readonly sender: EventSender;
@@ -73,10 +78,16 @@ export interface Rooms {
   readonly pduTexts: Pick<PduTexts, 'list' | 'stateBefore'>;
   readonly graph: GraphReader;
   readonly outside: OutsideMembership;
+  readonly standing: RoomsStanding;
   /** What takes other servers; undefined where this server does not federate. */
   readonly federated:
     | { readonly outliers: OutlierStore; readonly remote: RemoteRooms; readonly history: History }
     | undefined;
+  /** Rooms with a state, in no order: this server has, or had, somebody in them. */
+  list(): readonly { readonly roomId: RoomId; readonly version: string; readonly lastPosition: number }[];
+  readonly sizes: Pick<RoomSizes, 'list' | 'refresh'>;
+  /** Where rooms are removed for good, or closed. */
+  readonly purges: RoomPurges;
   /** What is wrong with the stored rooms, a sentence each; empty if all is well. Reads everything. */
   checkConsistency(): string[];
   /**
@@ -107,6 +118,8 @@ export interface RoomsOptions {
   readonly dummyEventsThreshold?: number;
   /** Other servers; without it this one keeps to itself. */
   readonly federation?: RoomsFederation;
+  /** What it takes to remove a room of which others keep something, or others are told. */
+  readonly purge?: PurgeNeeds;
   /** Checks the signatures of events of other servers; without it, none of them is taken. */
   readonly checkSignatures?: CheckSignatures;
 }
@@ -185,6 +198,19 @@ export function createRooms(options: RoomsOptions): Rooms {
     members,
     projections,
   });
+  const handedOver = new Progress(clock);
+  const sizes = new RoomSizes({ db, clock, log });
+  const purger = new Purger({
+    db,
+    clock,
+    log,
+    heads,
+    events,
+    members,
+    sizes,
+    handedOver: (position, longestMs) => handedOver.until(position, longestMs),
+    needs: options.purge ?? { leave: () => Promise.resolve(), isSending: () => false, hooks: () => [] },
+  });
   const { federation } = options;
   const outliers =
     federation === undefined ? undefined : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });
@@ -211,12 +237,13 @@ export function createRooms(options: RoomsOptions): Rooms {
   });
   return {
     events: eventReader({ heads, events }),
+    standing: new RoomsStanding({ db }),
     state,
     members,
     timeline: new RoomTimeline({ db, heads, events }),
     visibility: new RoomVisibility({ heads, events, groups, members, isErased: options.isErased ?? (() => false) }),
     serverVisibility: new VisibilityToServers({ events, groups, members, isErased: options.isErased ?? (() => false) }),
-    fanOut: new FanOut({ db, serverName, heads, events, groups, members }),
+    fanOut: new FanOut({ db, serverName, heads, events, groups, members, progress: handedOver }),
     templates: new EventTemplates({ db, clock, random, serverName, signingKey, heads, events, gatherer }),
     pduTexts: new PduTexts({ db, events, groups }),
     graph: new RoomGraph({ db, events }),
@@ -268,14 +295,20 @@ export function createRooms(options: RoomsOptions): Rooms {
     inbox,
     acls,
     taker: { receive: (origin, pdus) => taker.receive(origin, pdus), idle: () => lines.idle() },
+    list: () => heads.list(),
+    sizes,
+    purges: purger,
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
     start: () => {
       cap.start();
       cover.start();
       expiry.start();
       lines.start();
+      purger.start();
     },
     stop: async () => {
+      await purger.stop();
+      await sizes.stop();
       const stopped = lines.stop();
       resolver.stop();
       await stopped;

@@ -224,5 +224,54 @@ export const migrations: MigrationSet = {
         INSERT INTO auth_chain_progress SELECT 1, 0, NOT EXISTS (SELECT 1 FROM auth_edges);
       `,
     },
+    {
+      sql: `
+        -- For the removal of events: what refers to them is found by them.
+        CREATE INDEX room_members_by_event ON room_members (event_nid);
+        CREATE INDEX membership_changes_by_event ON membership_changes (event_nid);
+        CREATE INDEX backward_extremities_by_event ON backward_extremities (event_nid);
+        CREATE INDEX waiting_redactions_by_event ON waiting_redactions (event_nid);
+        -- Those that no index of a room's timeline holds: outliers, and what was refused.
+        CREATE INDEX events_not_shown ON events (room_nid) WHERE timeline = 0;
+
+        -- Rooms that are removed for good, or were lately. Times in ms.
+        CREATE TABLE purges (
+          room_id TEXT PRIMARY KEY,
+          started_ts INTEGER NOT NULL,
+          -- NULL while it is under way.
+          ended_ts INTEGER,
+          step TEXT NOT NULL,
+          -- Users of this server who had to do with the room, JSON; known once they have left.
+          users TEXT,
+          -- Those of them who were in the room, or invited, when it began, JSON; and where in the stream it was gone for them.
+          present TEXT NOT NULL,
+          position INTEGER,
+          -- What there was at first, and what is gone.
+          events INTEGER NOT NULL,
+          removed INTEGER NOT NULL DEFAULT 0,
+          -- Of the database that held something, at first.
+          bytes_before INTEGER NOT NULL,
+          freed_bytes INTEGER
+        ) STRICT, WITHOUT ROWID;
+
+        -- Rooms that nobody of this server may enter.
+        CREATE TABLE blocked_rooms (
+          room_id TEXT PRIMARY KEY,
+          blocked_ts INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        -- What the events of rooms take on the disk, about, of those up to a number.
+        CREATE TABLE room_sizes (
+          room_nid INTEGER PRIMARY KEY REFERENCES rooms (room_nid),
+          events INTEGER NOT NULL,
+          bytes INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE room_sizes_progress (
+          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+          counted INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO room_sizes_progress VALUES (1, 0);
+      `,
+    },
   ],
 };

@@ -138,6 +138,13 @@ export interface SharingReader {
   hasSharedSince(userId: UserId, since: StreamPosition): boolean;
 }
 
+export interface MemberLists {
+  /** At most `limit` members, in no order: for rooms of any size. */
+  listSome(roomId: RoomId, membership: Membership, limit: number): RoomMember[];
+  /** Users of this server who have or had to do with the room, those who are joined first. */
+  listLocal(roomId: RoomId): UserId[];
+}
+
 export interface MembershipWriter {
   /** Marks a left (or banned-from) room as forgotten. Returns false if the user is still in it. */
   forget(tx: WriteTx, roomId: RoomId, userId: UserId): boolean;

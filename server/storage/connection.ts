@@ -44,7 +44,19 @@ export function connect(path: string, limits: { maxPages?: number; busyMs?: numb
   };
 }
 
+/** Keeps every server away from the database at `path` until it is released. Throws `StorageError`, `locked` if one uses it. */
+export function holdDatabase(path: string): { release(): void } {
+  try {
+    const lock = takeLock(`${path}.lock`);
+    return { release: () => void lock.close() };
+  } catch (error) {
+    throw toStorageError(error);
+  }
+}
+
 function configure(sqlite: Sqlite.Database, path: string, maxPages: number | undefined): void {
+  // Lets free pages be given back bit by bit. Counts for a new file; `makeShrinkable` brings older ones to it.
+  sqlite.pragma('auto_vacuum = INCREMENTAL');
   const mode = sqlite.pragma('journal_mode = WAL', { simple: true });
   if (mode !== 'wal' && path !== IN_MEMORY) {
     throw new StorageError('io', `the file system does not allow write-ahead logging (journal mode ${String(mode)})`);

@@ -1,8 +1,10 @@
 import type Sqlite from 'better-sqlite3';
 import type { Logger } from '../util/log.ts';
 import { type Connection, connect } from './connection.ts';
+import { copyDatabase, type CopyOptions } from './copy.ts';
 import { migrate } from './migrate.ts';
 import { storageMigrations } from './schema.ts';
+import { makeShrinkable, Space } from './space.ts';
 import { Statements } from './statements.ts';
 import { closedError, findStorageError, StorageError, toStorageError } from './storage-error.ts';
 import { Trouble } from './trouble.ts';
@@ -26,6 +28,11 @@ export interface OpenDatabase extends Database {
   close(): Promise<void>;
   /** What SQLite finds wrong with the file, a sentence each; empty if it is sound. Reads the whole file: seconds per GB. */
   integrityCheck(): string[];
+  /**
+   * Writes a copy of everything committed to a new file, in small steps between which the server goes on; what is written
+   * meanwhile is in it, too. Throws `StorageError`, and the reason of `signal`; then there is no file.
+   */
+  copyTo(path: string, options?: CopyOptions): Promise<void>;
   /** `ok`, or what keeps the storage from working since the last attempt. */
   health(): 'ok' | { readonly problem: string };
 }
@@ -60,6 +67,7 @@ export function openDatabase(options: DatabaseOptions): OpenDatabase {
     const steps = migrate(connection.sqlite, [storageMigrations, ...options.migrations]);
     if (steps > 0) options.log.info({ steps }, 'database schema brought up to date');
     if (options.owner !== undefined) checkOwner(connection.sqlite, options.owner);
+    makeShrinkable(connection.sqlite, path, options.log);
     return new SqliteDatabase(connection, options.log);
   } catch (error) {
     connection?.close();
@@ -83,6 +91,7 @@ class SqliteDatabase implements OpenDatabase {
   readonly #log: Logger;
   readonly #statements: Statements;
   readonly #trouble: Trouble;
+  readonly #space: Space;
   readonly #listeners = new Set<(now: StreamPosition, keys: ReadonlySet<string>) => void>();
 
   readonly #begin: Sqlite.Statement<[]>;
@@ -112,6 +121,7 @@ class SqliteDatabase implements OpenDatabase {
     this.#log = log;
     this.#trouble = new Trouble(log);
     this.#statements = new Statements(connection.sqlite, this);
+    this.#space = new Space(connection.sqlite);
     const sqlite = connection.sqlite;
     this.#begin = sqlite.prepare('BEGIN IMMEDIATE');
     this.#commit = sqlite.prepare('COMMIT');
@@ -180,6 +190,19 @@ class SqliteDatabase implements OpenDatabase {
     return { unsubscribe: () => void this.#listeners.delete(own) };
   }
 
+  space(): { readonly bytes: number; readonly freeBytes: number } {
+    return this.attempt(() => this.#space.measure());
+  }
+
+  giveBack(bytes: number): boolean {
+    return this.write(() => this.attempt(() => this.#space.giveBack(bytes)));
+  }
+
+  checkpoint(): void {
+    // A transaction that is open would be in its way; what it writes is checkpointed some time anyway.
+    if (!this.#sqlite.inTransaction) this.attempt(() => this.#space.checkpoint());
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     if (this.#current !== undefined) throw new Error('the database cannot be closed inside a write');
@@ -216,6 +239,11 @@ class SqliteDatabase implements OpenDatabase {
       .all()
       .map((row) => `row ${row.rowid ?? '?'} of ${row.table} refers to a missing row of ${row.parent}`);
     return [...found, ...dangling];
+  }
+
+  async copyTo(path: string, options: CopyOptions = {}): Promise<void> {
+    if (this.#closed) throw closedError();
+    await copyDatabase(this.#sqlite, path, options, { position: () => this.position() });
   }
 
   health(): 'ok' | { readonly problem: string } {

@@ -25,5 +25,19 @@ export const storageMigrations: MigrationSet = {
         ) STRICT;
       `,
     },
+    {
+      sql: `
+        -- Times at which a copy of this database took its place. Between "copied" and "resumed" lie the positions that
+        -- may have been given out in what was lost. "handled": the parts of the server have drawn their conclusions.
+        CREATE TABLE restorations (
+          id INTEGER PRIMARY KEY,
+          copied INTEGER NOT NULL,
+          resumed INTEGER NOT NULL,
+          copied_ms INTEGER NOT NULL,
+          restored_ms INTEGER NOT NULL,
+          handled INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+      `,
+    },
   ],
 };

@@ -74,8 +74,31 @@ export interface Database {
    * write of its own, and still never comes twice after a restart.
    */
   advance(keys: readonly string[]): StreamPosition;
+  /** How large the database is, bytes, and how much of that holds nothing and waits to be used again. */
+  space(): { readonly bytes: number; readonly freeBytes: number };
+  /**
+   * Cuts up to so many bytes that hold nothing off the database, in this turn's transaction; the file gets smaller once
+   * that is checkpointed. Returns whether more could follow. Some milliseconds for a megabyte.
+   */
+  giveBack(bytes: number): boolean;
+  /** Moves what is committed from the write-ahead log into the file, as far as that does not have to wait for anybody. */
+  checkpoint(): void;
   /** Is told, after each commit or `advance`, how far the stream is durable and which keys were touched since. */
   subscribe(listener: (now: StreamPosition, keys: ReadonlySet<string>) => void): { unsubscribe(): void };
+}
+
+/**
+ * The database is a copy made earlier that took the place of what there was. Others may hold what was given out after the
+ * copy was made; positions up to `resumed` count as given out, so none of theirs comes twice.
+ */
+export interface Restoration {
+  /** The newest position the copy knows of. */
+  readonly copied: StreamPosition;
+  /** Positions go on behind this one. */
+  readonly resumed: StreamPosition;
+  /** When the copy was made, ms since the epoch. */
+  readonly copiedAt: number;
+  readonly now: number;
 }
 
 /** One numbered, released step of a store's schema. Steps are an array beside the store; a new one is added at the end. */

@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { RoomId } from '../matrix/identifiers.ts';
+import type { RoomId, UserId } from '../matrix/identifiers.ts';
 import type { JsonObject, JsonValue } from '../matrix/json.ts';
+import type { StreamPosition } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
-import { filterParts } from './filter-match.ts';
+import { filterParts, roomTest } from './filter-match.ts';
 import { collectParts, type Parts } from './parts.ts';
 import { type RoomSectionNeeds, RoomSections, type StateSection } from './room-sections.ts';
 import type { SyncTokens } from './token.ts';
@@ -14,6 +15,9 @@ const SLICE_MS = 8;
 export interface AssembleNeeds extends RoomSectionNeeds {
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly tokens: Pick<SyncTokens, 'format'>;
+  readonly removedRooms?:
+    | ((userId: UserId, since: StreamPosition, now: StreamPosition) => readonly RoomId[])
+    | undefined;
 }
 
 /** An answer of /sync, and whether it holds anything that a waiting client would want to be woken for. */
@@ -50,12 +54,22 @@ export async function assemble(
     const paused = pause();
     if (paused !== undefined) await paused;
   }
+  if (!window.initial) {
+    // Nothing is left of them to show.
+    const isWanted = roomTest(window.filter.room);
+    for (const roomId of needs.removedRooms?.(window.userId, window.since, window.now) ?? []) {
+      if (!window.allJoined.has(roomId) && isWanted?.(roomId) !== false) leave[roomId] ??= REMOVED;
+    }
+  }
   const invite: Record<string, JsonValue> = {};
   for (const [roomId, member] of window.invites) invite[roomId] = { invite_state: sections.stripped(member) };
   const knock: Record<string, JsonValue> = {};
   for (const [roomId, member] of window.knocks) knock[roomId] = { knock_state: sections.stripped(member) };
   return finish(needs.tokens, window, parts, { join, invite, knock, leave });
 }
+
+/** What is told of a room that was removed from this server. */
+const REMOVED: JsonObject = { state: { events: [] }, timeline: { events: [], limited: false } };
 
 function* joinedRoomsToTell(window: ComputedWindow, parts: Parts): Generator<RoomId> {
   if (window.initial || window.fullState) {

@@ -36,6 +36,11 @@ export class JoinedRooms {
     this.#excluded = needs.excluded;
   }
 
+  /** Memberships of these users are gone without having changed. */
+  forget(users: readonly UserId[]): void {
+    for (const userId of users) this.#remembered.delete(userId);
+  }
+
   /** The rooms as they are now, none of them marked as newly joined. Not to be changed; it does not change either. */
   of(userId: UserId): ReadonlyMap<RoomId, JoinedRoom> {
     const now = this.#db.position();

@@ -69,10 +69,13 @@ export function syncRoute(needs: SyncRouteNeeds): Route {
     guests: true,
     query: syncQuery,
     handle: ({ requester, query, signal }) => {
-      const since = query.since === undefined ? STREAM_START : needs.tokens.parse(query.since);
+      const held = query.since === undefined ? STREAM_START : needs.tokens.parse(query.since);
+      const since = needs.tokens.lastKnown(held);
       const filter = needs.filters.resolve(requester.userId, query.filter);
       const stateSection = sectionFor(query.use_state_after, query['org.matrix.msc4222.use_state_after']);
-      const request = { requester, since, filter, fullState: query.full_state ?? false, stateSection };
+      // What the client saw in a time that is lost is not told by any change: it gets the whole state once.
+      const fullState = query.full_state === true || since !== held;
+      const request = { requester, held, since, filter, fullState, stateSection };
       // A token may be of the very start, if nothing had ever happened here: its bearer waits like any other.
       return whilePresent(needs.presence, requester, query.set_presence, () => {
         if (query.since !== undefined) return longPoll(needs, request, query.timeout ?? 0, signal);
@@ -89,6 +92,8 @@ export function syncRoute(needs: SyncRouteNeeds): Route {
 
 interface SyncRequest {
   readonly requester: Requester;
+  /** The client has what came with this position; it differs from `since` where that was in a time that is lost. */
+  readonly held: StreamPosition;
   readonly since: StreamPosition;
   readonly filter: SyncFilter;
   readonly fullState: boolean;
@@ -108,7 +113,9 @@ async function longPoll(
     const window = computeWindow(needs.windows, request);
     if (!acknowledged) {
       // The client came back with this token, so it has what that answer held.
-      for (const contribution of needs.answers.contributions()) contribution.acknowledge?.(window);
+      const held =
+        request.held === request.since ? window : computeWindow(needs.windows, { ...request, since: request.held });
+      for (const contribution of needs.answers.contributions()) contribution.acknowledge?.(held);
       acknowledged = true;
     }
     const answer = await assemble(needs.answers, window, request.stateSection);

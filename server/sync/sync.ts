@@ -9,7 +9,7 @@ import type {
   Timeline,
   Visibility,
 } from '../rooms/types.ts';
-import type { Database, StreamPosition, WriteTx } from '../storage/types.ts';
+import type { Database, Restoration, StreamPosition, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import { type AssembleNeeds, slices } from './assemble.ts';
 import { clientEvents, type ClientEventFormatter } from './client-event.ts';
@@ -20,8 +20,10 @@ import { FilterStore } from './filter-store.ts';
 import { JoinedRooms } from './joined-rooms.ts';
 import { LazyMembers } from './lazy-members.ts';
 import { Notifier } from './notifier.ts';
+import type { RoomPurge } from '../rooms/purge/hook.ts';
 import { oldSyncRoutes } from './old-sync.ts';
 import type { PublishedRooms } from './old-sync-parts.ts';
+import { syncPurge } from './purge.ts';
 import { type SyncPresence, syncRoute } from './routes.ts';
 import { BumpStamps } from './sliding/bump-stamps.ts';
 import { Connections } from './sliding/connections.ts';
@@ -58,6 +60,8 @@ export interface SyncNeeds {
   readonly published?: PublishedRooms;
   /** The most events per room and answer (`filter_timeline_limit`); undefined for no limit. */
   readonly filterTimelineLimit?: number | undefined;
+  /** Rooms that were removed from this server in (since, now], for somebody who was in them or invited. */
+  readonly removedRooms?: (userId: UserId, since: StreamPosition, now: StreamPosition) => readonly RoomId[];
   /** Rooms left out of every answer (`exclude_rooms_from_sync`). */
   readonly excludedRooms?: ReadonlySet<RoomId>;
 }
@@ -78,6 +82,9 @@ export interface Sync {
   windowSince(requester: Requester, since: StreamPosition): SyncWindow;
   /** Forgets what a device was told: it is no more. */
   removeDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
+  afterRestore(tx: WriteTx, restoration: Restoration): void;
+  /** Forgets what devices were told of a room that is removed for good. */
+  readonly purge: RoomPurge;
   /** Lets every waiting request go with what it has. */
   stop(): void;
 }
@@ -117,6 +124,7 @@ export function createSync(needs: SyncNeeds): Sync {
     formatter,
     lazyMembers,
     summaries: new RoomSummaries({ db, members, events, state }),
+    removedRooms: needs.removedRooms,
   };
   const sync = syncRoute({ clock, windows, answers, filters: filtering, tokens, notifier, presence: needs.presence });
   const index = new RoomIndex({ db, members, events, state, timeline, excluded });
@@ -168,6 +176,11 @@ export function createSync(needs: SyncNeeds): Sync {
     windowSince: (requester, since) =>
       computeWindow(windows, { requester, since, filter: parseFilter({}), fullState: false }),
     removeDevice: (tx, userId, deviceId) => connections.removeDevice(tx, userId, deviceId),
+    afterRestore: (tx, restoration) => {
+      tokens.addLostTime(tx, restoration);
+      connections.removeAll(tx);
+    },
+    purge: syncPurge(db, [windows.joinedRooms, index]),
     stop: () => notifier.stop(),
   };
 }

@@ -2,7 +2,7 @@ import { invalidParam, MatrixError } from '../matrix/errors.ts';
 import { parseTimelineToken } from '../rooms/timeline-token.ts';
 import type { TimelineToken } from '../rooms/types.ts';
 import { slidingSyncTables } from './sliding/schema.ts';
-import type { Database, MigrationSet, StreamPosition } from '../storage/types.ts';
+import type { Database, MigrationSet, Restoration, StreamPosition, WriteTx } from '../storage/types.ts';
 
 /**
  * A stream position as a client sees it: `s<position>_<tag>`. The tag is this database's own, so that a token of
@@ -25,6 +25,13 @@ export interface SyncTokens {
    * @throws MatrixError as `parse`
    */
   parsePlace(token: string, name?: string): TimelineToken;
+  /**
+   * The position itself; or, for one given out in a time that is lost since a backup took the place of the data, the last one
+   * before that.
+   */
+  lastKnown(position: StreamPosition): StreamPosition;
+  /** Positions given out after the copy are of a lost time from now on. */
+  addLostTime(tx: WriteTx, lost: Pick<Restoration, 'copied' | 'resumed'>): void;
 }
 
 // A position of sliding sync is one with the connection behind it: operations that take a token take it too.
@@ -54,13 +61,28 @@ export const syncMigrations: MigrationSet = {
       `,
     },
     slidingSyncTables,
+    {
+      sql: `
+        -- Positions above "after", up to "until", were only given out in what a restored backup does not know of.
+        CREATE TABLE sync_lost_times (
+          after INTEGER PRIMARY KEY,
+          until INTEGER NOT NULL
+        ) STRICT;
+      `,
+    },
   ],
 };
 
 /** The tokens of this database. */
-export function syncTokens({ db }: { db: Pick<Database, 'position' | 'prepareRead'> }): SyncTokens {
+export function syncTokens({ db }: { db: Pick<Database, 'position' | 'prepareRead' | 'prepareWrite'> }): SyncTokens {
   const tag = db.prepareRead<{ tag: string }>('SELECT tag FROM sync_identity').find()?.tag;
   if (tag === undefined) throw new Error('the database has lost the tag of its tokens');
+
+  const findLost = db.prepareRead<{ after: number }>(
+    'SELECT after FROM sync_lost_times WHERE after < ? AND until >= ? ORDER BY after LIMIT 1',
+  );
+  const insertLost = db.prepareWrite('INSERT INTO sync_lost_times (after, until) VALUES (?, ?)');
+  let hasLost = findLost.find(Number.MAX_SAFE_INTEGER, 0) !== undefined;
 
   const parse = (token: string, name = 'since'): StreamPosition => {
     const match = TOKEN.exec(token);
@@ -74,6 +96,12 @@ export function syncTokens({ db }: { db: Pick<Database, 'position' | 'prepareRea
   return {
     format: (position) => `s${position}_${tag}` as SyncToken,
     parse,
+    lastKnown: (position) =>
+      ((hasLost ? findLost.find(position, position)?.after : undefined) ?? position) as StreamPosition,
+    addLostTime: (tx, { copied, resumed }) => {
+      insertLost.run(tx, copied, resumed);
+      hasLost = true;
+    },
     parsePlace: (token, name = 'from') => {
       const place = parseTimelineToken(token) ?? { order: 'stream', position: parse(token, name) };
       if (place.position > db.position()) throw unknownPosition('The token is of a time that has not come yet');

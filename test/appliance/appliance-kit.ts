@@ -27,6 +27,7 @@ export interface TestApplianceOptions {
   readonly serverName?: string;
   readonly clock?: Clock;
   readonly network?: ApplianceNeeds['network'];
+  readonly world?: ApplianceNeeds['world'];
   /** A directory that is there already, and stays. */
   readonly dataDir?: string;
   readonly pages?: string;
@@ -63,6 +64,8 @@ export class TestAppliance implements AsyncDisposable {
       clock: options.clock ?? systemClock,
       random: systemRandom,
       log: silentLogger,
+      ...(options.network === undefined ? {} : { network: options.network }),
+      world: options.world,
       startServer: (config, log) =>
         startServer(config, log, {
           ...(options.clock === undefined ? {} : { clock: options.clock }),

@@ -1,6 +1,7 @@
 import { createHttpServer, type HttpServer } from '../../http/server.ts';
 import { Reply, route, type Route } from '../../http/route.ts';
 import { Type } from '../../http/type.ts';
+import { forbidden } from '../../matrix/errors.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 import type { Announcer } from '../announcer.ts';
@@ -99,6 +100,20 @@ function sessionRoutes(sessions: Sessions): Route[] {
         const token = bearerOf(headers['authorization']);
         if (token !== undefined) sessions.close(token);
         return {};
+      },
+    }),
+    route({
+      method: 'POST',
+      path: `${API_PREFIX}/links`,
+      auth: 'none',
+      resource: 'control',
+      handle: ({ headers }) => {
+        const token = bearerOf(headers['authorization']);
+        // Else one session could go on for ever by links that it makes itself.
+        if (token === undefined || !sessions.isOwner(token)) {
+          throw forbidden('Links are only given to programs on this machine that can read the data directory');
+        }
+        return { link: sessions.createLink() };
       },
     }),
   ];

@@ -74,6 +74,11 @@ export class Sessions {
     return true;
   }
 
+  /** Whether it is the token of whoever started this program, or can read what it keeps. */
+  isOwner(token: string): boolean {
+    return this.#shell !== undefined && hash(token) === this.#shell;
+  }
+
   close(token: string): void {
     this.#sessions.delete(hash(token));
   }

@@ -62,25 +62,19 @@ export class Keeper {
 
   /** Stops it until `start`. */
   pause(): Promise<void> {
-    return this.#inTurn(async () => {
-      await this.#end();
-      this.#become({ kind: 'paused' });
-    });
+    return this.#inTurn(() => this.#end({ kind: 'paused' }));
   }
 
   restart(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#end();
+      await this.#end({ kind: 'starting' });
       await this.#begin();
     });
   }
 
   /** Stops it for good. */
   stop(): Promise<void> {
-    return this.#inTurn(async () => {
-      await this.#end();
-      this.#become({ kind: 'stopped' });
-    });
+    return this.#inTurn(() => this.#end({ kind: 'stopped' }));
   }
 
   /**
@@ -90,8 +84,7 @@ export class Keeper {
   whileHeld<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
     return this.#inTurn(async () => {
       const before = this.#state.kind;
-      await this.#end();
-      this.#become({ kind: 'held', by: what });
+      await this.#end({ kind: 'held', by: what });
       try {
         return await work();
       } finally {
@@ -127,9 +120,11 @@ export class Keeper {
     }
   }
 
-  async #end(): Promise<void> {
+  /** Nobody is to do anything with a homeserver that is stopping: what comes `next` counts at once. */
+  async #end(next: KeeperState): Promise<void> {
     this.#retry?.cancel();
     const state = this.#state;
+    this.#become(next);
     if (state.kind === 'running') await state.homeserver.stop();
   }
 

@@ -106,6 +106,9 @@ export class Outbox {
   readonly #removePdu: WriteStatement;
   readonly #listUnused: ReadStatement<{ audience_id: number }>;
   readonly #removeMembers: WriteStatement;
+  readonly #removePdusBefore: WriteStatement;
+  readonly #removeAllEdus: WriteStatement;
+  readonly #removeIdleCursors: WriteStatement;
   readonly #removeAudience: WriteStatement;
   readonly #countPdus: ReadStatement<{ server: string; count: number; oldest: number }>;
   readonly #countEdus: ReadStatement<{ server: string; count: number; oldest: number }>;
@@ -155,6 +158,12 @@ export class Outbox {
     this.#listUnused = db.prepareRead(`
       SELECT audience_id FROM outgoing_audiences AS a
       WHERE NOT EXISTS (SELECT 1 FROM outgoing_pdus AS p WHERE p.audience_id = a.audience_id) LIMIT ?`);
+    this.#removePdusBefore = db.prepareWrite('DELETE FROM outgoing_pdus WHERE queued_ts < ?');
+    this.#removeAllEdus = db.prepareWrite('DELETE FROM outgoing_edus');
+    this.#removeIdleCursors = db.prepareWrite(`
+      DELETE FROM outgoing_cursors WHERE NOT EXISTS (
+        SELECT 1 FROM outgoing_pdus AS p JOIN outgoing_audience_servers AS a USING (audience_id)
+        WHERE a.server = outgoing_cursors.server AND p.seq > outgoing_cursors.seq)`);
     this.#removeMembers = db.prepareWrite('DELETE FROM outgoing_audience_servers WHERE audience_id = ?');
     this.#removeAudience = db.prepareWrite('DELETE FROM outgoing_audiences WHERE audience_id = ?');
     this.#countPdus = db.prepareRead(`
@@ -253,6 +262,13 @@ export class Outbox {
     this.#removeEdus.run(tx, server);
   }
 
+  /** Gives up all EDUs, and the events queued before `time` (ms). */
+  forgetBefore(tx: WriteTx, time: number): void {
+    this.#removeAllEdus.run(tx);
+    this.#removePdusBefore.run(tx, time);
+    this.#removeIdleCursors.run(tx);
+  }
+
   /** Servers that something waits for. */
   listServers(): ServerName[] {
     return this.#listServers
@@ -283,6 +299,17 @@ export class Outbox {
       .list()
       .map((row) => row.room_id)
       .filter(isRoomId);
+  }
+
+  hasRoom(roomId: RoomId): boolean {
+    return this.#findOlder.find(roomId, 0) !== undefined;
+  }
+
+  /** Gives up at most `limit` events of a room; says how many. */
+  abandonRoom(tx: WriteTx, roomId: RoomId, limit: number): number {
+    const rows = this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limit);
+    for (const { seq } of rows) this.#removePdu.run(tx, seq);
+    return rows.length;
   }
 
   /** Finds out which events of a room are still needed; `sweep` then removes the others. */

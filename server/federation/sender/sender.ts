@@ -1,6 +1,6 @@
-import type { EventId, ServerName } from '../../matrix/identifiers.ts';
+import type { EventId, RoomId, ServerName } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
-import type { Database, WriteTx } from '../../storage/types.ts';
+import type { Database, Restoration, WriteTx } from '../../storage/types.ts';
 import { Backoff } from '../../util/backoff.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { LogData, Logger } from '../../util/log.ts';
@@ -39,6 +39,8 @@ export interface FederationSenderNeeds {
   readonly settings: FederationSenderSettings;
 }
 
+/** Events that waited for no longer than this when the data were restored are sent all the same, ms. */
+const RESENT_AFTER_RESTORE_MS = 24 * 3_600_000;
 /** For a whole transaction to be taken, ms. */
 const TRANSACTION_TIMEOUT_MS = 60_000;
 /** Waits after failures that nobody else keeps count of, such as refusals. */
@@ -145,6 +147,15 @@ export class FederationSender implements EduSender, PduSender {
     this.#transactionPrefix = `${clock.now().toString(36)}-${randomString(random, 10)}`;
   }
 
+  /**
+   * Before the start, after a backup took the place of the data: what waited then was mostly sent since. EDUs are of the moment
+   * or are made anew; events of the last day go out again, which harms nobody who has them; what is older the other
+   * servers find by the events that follow.
+   */
+  afterRestore(tx: WriteTx, { now }: Restoration): void {
+    this.#outbox.forgetBefore(tx, now - RESENT_AFTER_RESTORE_MS);
+  }
+
   /** Says who makes the EDUs that were announced with `sendLater`. Before the start, once for each type. */
   provide(type: string, builder: EduBuilder): void {
     if (this.#builders.has(type)) throw new Error(`EDUs of type ${type} are made by two`);
@@ -193,6 +204,16 @@ export class FederationSender implements EduSender, PduSender {
   /** What waits, for each server that anything waits for. Counts rows: for people to look at, not for every request. */
   listQueues(): QueueStatus[] {
     return this.#outbox.listQueues();
+  }
+
+  /** Whether events of a room are on their way, or were until a moment ago. */
+  isSending(roomId: RoomId): boolean {
+    return this.#outbox.hasRoom(roomId);
+  }
+
+  /** Gives up at most `limit` events of a room that nothing is known of any more; says how many. */
+  abandonRoom(tx: WriteTx, roomId: RoomId, limit: number): number {
+    return this.#outbox.abandonRoom(tx, roomId, limit);
   }
 
   send(destinations: Iterable<ServerName>, edu: Edu, key?: string): void {

@@ -1,5 +1,6 @@
 import type { Module } from '../../module.ts';
 import type { Database } from '../../storage/types.ts';
+import { accountDataPurge } from './purge.ts';
 import { accountDataRoutes } from './routes.ts';
 import { accountDataService, type AccountData, type FindKeptElsewhere } from './service.ts';
 import { AccountDataStore } from './store.ts';
@@ -23,5 +24,6 @@ export function accountData({
     accountData: service,
     routes: accountDataRoutes(service),
     sync: [accountDataContribution(store)],
+    purge: accountDataPurge(db),
   };
 }

@@ -5,6 +5,7 @@ import type { WriteTx } from '../../storage/types.ts';
 import type { Timer } from '../../util/clock.ts';
 import { accountRoutes } from './routes/account.ts';
 import { browserRoutes } from './routes/browser.ts';
+import { JOIN_PATH, joinRoutes } from './routes/joining.ts';
 import { loginRoutes } from './routes/login.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { createAccountMaker } from './service/account-maker.ts';
@@ -27,11 +28,12 @@ import {
   InteractiveAuthSessions,
   PASSWORD,
 } from './service/interactive-auth.ts';
+import { createJoining } from './service/joining.ts';
 import { createLogin } from './service/login.ts';
 import type { AccountsNeeds } from './service/needs.ts';
 import type { Proofs } from './service/proofs.ts';
 import { createOwners, type Owners } from './service/owners.ts';
-import { createPasswords } from './service/passwords.ts';
+import { checkNewPassword, createPasswords } from './service/passwords.ts';
 import { createRegistration } from './service/registration.ts';
 import { createSetup, type SetupLink } from './service/setup.ts';
 import { createSharedSecretRegistration } from './service/shared-secret.ts';
@@ -58,6 +60,10 @@ export interface AccountsModule extends Module {
   readonly registrationTokens: RegistrationTokens;
   readonly setupLink: SetupLink;
   readonly owners: Owners;
+  /** Path and query of the page on which somebody makes an account by a registration token. */
+  readonly joinPath: (token: string) => string;
+  /** Throws M_WEAK_PASSWORD. */
+  readonly checkNewPassword: (password: string) => void;
   /** Throws M_FORBIDDEN where nobody can register. */
   readonly checkRegistrationOpen: () => void;
   /** Whether a user may change their password with a client. */
@@ -181,6 +187,17 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     tokens,
   });
 
+  const joining = createJoining({
+    db,
+    clock,
+    settings,
+    tokens: registrationTokenStore,
+    usernames,
+    passwords,
+    maker,
+    limits: { guessing: limits.registrationTokenValidity, registration: limits.registration },
+  });
+
   let timer: Timer | undefined;
   const prune = (): void => {
     sessions.prune();
@@ -207,6 +224,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
         loginTokenLimit: limits.loginToken,
       }),
       ...accountRoutes({ management, policy: passwordSettings.policy }),
+      ...joinRoutes({ joining, settings }),
       ...browserRoutes({
         settings,
         sessions,
@@ -260,6 +278,8 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
       credentials,
       policy: passwordSettings.policy,
     }),
+    joinPath: (token) => `${JOIN_PATH}?token=${encodeURIComponent(token)}`,
+    checkNewPassword: (password) => void checkNewPassword(password, passwordSettings.policy),
     checkRegistrationOpen: () => registration.checkOpen(),
     canChangePassword: (userId) => management.canChangePassword(userId),
     revokeDeviceTokens: (tx, userId, deviceId) => tokens.revokeOfDevice(tx, userId, deviceId),

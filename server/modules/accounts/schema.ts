@@ -84,5 +84,11 @@ export const migrations: ModuleMigrations = {
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX ui_auth_sessions_expiry ON ui_auth_sessions (expires_ms);`,
     },
+    {
+      sql: `
+        -- Whom a token is meant for, in the words of whoever made it.
+        ALTER TABLE registration_tokens ADD COLUMN note TEXT;
+        ALTER TABLE registration_tokens ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;`,
+    },
   ],
 };

@@ -13,6 +13,7 @@ import type { Database, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 import type { Random } from '../../util/random.ts';
+import { appservicePurge } from './purge.ts';
 import { appserviceRoutes } from './routes.ts';
 import { AppserviceClient } from './service/client.ts';
 import { Delivery } from './service/delivery.ts';
@@ -106,6 +107,7 @@ export function applicationServices(needs: ApplicationServicesNeeds): Applicatio
 
   return {
     name: 'application-services',
+    purge: appservicePurge(db),
     routes: appserviceRoutes({
       clock,
       networks: createThirdPartyNetworks([...clients], clock),
@@ -134,6 +136,16 @@ export function applicationServices(needs: ApplicationServicesNeeds): Applicatio
         },
       },
     ],
+    // They remember the numbers of transactions, and would take new ones for old; as with a new service, these go on from the
+    // time. The one that was under way stays the same: whoever has it will say so.
+    afterRestore: (tx, { now }) => {
+      for (const id of store.listIds()) {
+        const progress = store.findProgress(id);
+        if (progress === undefined) continue;
+        const nextTransaction = Math.max(progress.nextTransaction, now);
+        store.setProgress(tx, id, { ...progress, nextTransaction });
+      }
+    },
     start: () => {
       const known = new Set(told.map(([{ id }]) => id));
       for (const id of store.listIds()) if (!known.has(id)) db.write((tx) => store.remove(tx, id));

@@ -5,6 +5,7 @@ import { uploadRoutes } from './routes/uploads.ts';
 import { Accesses } from './service/accesses.ts';
 import { type MediaAdministration, mediaAdministration } from './service/administration.ts';
 import { Announced } from './service/announced.ts';
+import { type MediaBrowsing, mediaBrowsing } from './service/browsing.ts';
 import { Content } from './service/content.ts';
 import { FoundPictures } from './service/found-pictures.ts';
 import { Housekeeping } from './service/housekeeping.ts';
@@ -19,11 +20,13 @@ import { ThumbnailStore } from './store/thumbnails.ts';
 import { Thumbnailer } from './thumbnailer/thumbnailer.ts';
 
 export { migrations } from './schema.ts';
+export { listKeptFiles, placeOf, sumKeptBytes } from './service/kept-files.ts';
 export type { MediaAdministration } from './service/administration.ts';
+export type { MediaBrowsing } from './service/browsing.ts';
 export type { ContentNeeds, ContentSettings } from './service/needs.ts';
 
 export interface ContentRepository extends Module {
-  readonly media: MediaAdministration;
+  readonly media: MediaAdministration & MediaBrowsing;
   readonly foundPictures: FoundPictures;
 }
 
@@ -75,7 +78,10 @@ export function contentRepository(needs: ContentNeeds): ContentRepository {
   return {
     name: 'content-repository',
     foundPictures: new FoundPictures({ clock, random, settings, media, files, thumbnailer }),
-    media: mediaAdministration({ db, media, content, housekeeping }),
+    media: {
+      ...mediaAdministration({ db, media, content, housekeeping }),
+      ...mediaBrowsing({ db, clock, media, thumbnails: thumbnailStore, files, accesses }),
+    },
     routes: [
       ...uploadRoutes({ uploads, maxUploadBytes }),
       ...downloadRoutes(delivery),

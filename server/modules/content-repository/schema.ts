@@ -53,5 +53,13 @@ export const migrations: ModuleMigrations = {
       // From now on `expires_ms` is also when content goes that was only kept for a while.
       sql: 'CREATE INDEX media_expiry ON media (expires_ms) WHERE file IS NOT NULL AND expires_ms IS NOT NULL;',
     },
+    {
+      // To look through all that is here, whatever its origin.
+      sql: `
+        CREATE INDEX media_by_size ON media (bytes, is_local) WHERE file IS NOT NULL;
+        CREATE INDEX media_by_age ON media (created_ms, is_local) WHERE file IS NOT NULL;
+        CREATE INDEX media_by_last_access ON media (accessed_ms, is_local) WHERE file IS NOT NULL;
+        CREATE INDEX media_thumbnails_by_bytes ON media_thumbnails (bytes, file);`,
+    },
   ],
 };

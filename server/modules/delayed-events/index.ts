@@ -1,6 +1,7 @@
 import type { RateLimit } from '../../http/rate-limit.ts';
 import type { Module } from '../../module.ts';
 import type { EventDecoration } from '../../sync/types.ts';
+import { delayedEventPurge } from './purge.ts';
 import { delayedEventRoutes } from './routes.ts';
 import { type DelayedEventNeeds, DelayedEvents } from './service.ts';
 import { DelayedEventStore } from './store.ts';
@@ -12,13 +13,17 @@ export type { ClientSending, DelayedEventSettings, DelayedEvents } from './servi
 export function delayedEvents(
   needs: DelayedEventNeeds & { readonly limit: RateLimit },
 ): Module & { readonly delayed: DelayedEvents } {
-  const delayed = new DelayedEvents(needs, new DelayedEventStore(needs.db));
+  const store = new DelayedEventStore(needs.db);
+  const delayed = new DelayedEvents(needs, store);
   return {
     name: 'delayed-events',
     delayed,
     routes: delayedEventRoutes(delayed, needs.limit),
     projections: [delayed.projection],
+    purge: delayedEventPurge(needs.db),
     decorations: [delayIds(delayed)],
+    // They were sent since, or called off: sending them now could say what nobody wants said.
+    afterRestore: (tx) => store.removeWaiting(tx),
     start: () => delayed.start(),
     wake: () => delayed.wake(),
     stop: () => delayed.stop(),

@@ -100,6 +100,7 @@ export class DelayedEventStore {
   readonly #finalise;
   readonly #failState;
   readonly #removeUser;
+  readonly #removeWaiting;
   readonly #removeOld;
   readonly #removeBeyond;
 
@@ -138,6 +139,7 @@ export class DelayedEventStore {
     this.#failState = db.prepareWrite(`
       UPDATE delayed_events SET finalised_ts = ?, error = ?
       WHERE room_id = ? AND type = ? AND state_key = ? AND user_id <> ? AND finalised_ts IS NULL`);
+    this.#removeWaiting = db.prepareWrite('DELETE FROM delayed_events WHERE finalised_ts IS NULL');
     this.#removeUser = db.prepareWrite('DELETE FROM delayed_events WHERE user_id = ?');
     this.#removeOld = db.prepareWrite(`
       DELETE FROM delayed_events WHERE delay_id IN (
@@ -192,6 +194,11 @@ export class DelayedEventStore {
   listFinalised(userId: UserId, after: FinalisedPlace | undefined, limit: number): DelayedEvent[] {
     const { ts, delayId } = after ?? { ts: Number.MAX_SAFE_INTEGER, delayId: '' };
     return this.#listFinalised.list(userId, ts, delayId, limit).map(toEvent);
+  }
+
+  /** Forgets all that wait. */
+  removeWaiting(tx: WriteTx): void {
+    this.#removeWaiting.run(tx);
   }
 
   insert(tx: WriteTx, delayId: string, draft: DelayedDraft, dueTs: number): void {

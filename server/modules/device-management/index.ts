@@ -10,6 +10,7 @@ import { Sightings } from './service/sightings.ts';
 import { DeviceStore } from './store.ts';
 
 export { migrations } from './schema.ts';
+export type { Devices } from './service/devices.ts';
 
 export interface DeviceManagementNeeds {
   readonly db: Database;

@@ -21,6 +21,7 @@ import { DeviceKeyStore } from './store/device-keys.ts';
 import { DeviceListStore } from './store/device-lists.ts';
 import { OneTimeKeyStore } from './store/one-time-keys.ts';
 import { OwnChangeStore } from './store/own-changes.ts';
+import { RemoteListStore } from './store/remote-lists.ts';
 import { encryptionContribution } from './sync.ts';
 
 export { migrations } from './schema.ts';
@@ -86,6 +87,7 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   const crossSigningStore = new CrossSigningStore(db);
   const deviceListStore = new DeviceListStore(db);
   const ownChanges = new OwnChangeStore(db);
+  const remoteLists = new RemoteListStore(db);
   const deviceLists = createDeviceLists({ store: deviceListStore, ownChanges, rooms });
   const deviceKeys = createDeviceKeys({
     db,
@@ -133,6 +135,16 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
     ],
     sync: [encryptionContribution({ deviceLists: deviceListStore, deviceKeys, rooms })],
     ...outside?.parts,
+    afterRestore: (tx) => {
+      // Some were given out since, and a key that is given out twice breaks what it is used for. Clients see that there are
+      // none and upload new ones.
+      oneTimeKeys.removeAllKeys(tx);
+      // Other servers take a first update that follows no other as the reason to ask for the whole list; clients ask anyway.
+      ownChanges.removeAllTold(tx);
+      for (const { userId, change } of ownChanges.listAll()) deviceLists.changed(tx, userId, [change]);
+      remoteLists.putAllStale(tx);
+      backup.afterRestore(tx);
+    },
     start: () => {
       backup.start();
       outside?.parts.start?.();

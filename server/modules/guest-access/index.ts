@@ -4,6 +4,7 @@ import type { Module } from '../../module.ts';
 import type { MembershipReader, StateReader } from '../../rooms/types.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Logger } from '../../util/log.ts';
+import { guestAccessPurge } from './purge.ts';
 import { GuestAccessChanges } from './store.ts';
 
 export { migrations } from './schema.ts';
@@ -43,6 +44,7 @@ export function guestAccess({ db, log, state, members, users, leave }: GuestAcce
 
   return {
     name: 'guest-access',
+    purge: guestAccessPurge(db),
     projections: [
       {
         name: 'guest-access',

@@ -11,6 +11,7 @@ import type { Logger } from '../../util/log.ts';
 import type { Random } from '../../util/random.ts';
 import { notificationRoutes, type NotificationRouteNeeds } from './routes/notifications.ts';
 import { pusherRoutes } from './routes/pushers.ts';
+import { pushPurge } from './purge.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { unsubscribeRoutes } from './routes/unsubscribe.ts';
 import { unreadCounter } from './service/badge.ts';
@@ -146,6 +147,7 @@ export function push(needs: PushNeeds): Module & {
       ...(mailing === undefined ? [] : unsubscribeRoutes({ db, links: mailing.links, pushers })),
     ],
     projections: settings.enabled ? [counting] : [],
+    purge: pushPurge(db),
     sync: [pushRulesContribution({ rules, store: ruleStore }), unreadContribution({ store: unreadStore })],
     start: () => {
       clearing.start();

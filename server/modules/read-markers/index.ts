@@ -1,6 +1,7 @@
 import type { EventId, RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { WriteTx } from '../../storage/types.ts';
+import { readMarkerPurge } from './purge.ts';
 import { readMarkerRoutes, type SetReceipt } from './routes.ts';
 import { readMarkerService, type ReadMarkerNeeds } from './service.ts';
 import { ReadMarkerStore } from './store.ts';
@@ -21,5 +22,6 @@ export function readMarkers(needs: ReadMarkerNeeds & { readonly setReceipt: SetR
     removeOfUser: (tx, userId) => store.removeUser(tx, userId),
     routes: readMarkerRoutes({ db: needs.db, markers, setReceipt: needs.setReceipt }),
     sync: [readMarkerContribution(store)],
+    purge: readMarkerPurge(needs.db),
   };
 }

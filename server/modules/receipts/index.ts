@@ -5,6 +5,7 @@ import type { Module } from '../../module.ts';
 import type { StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { ServerAcls } from '../../rooms/federation-types.ts';
 import { receiptEdu, receiptEduKey, toReceiptEdu } from './edus.ts';
+import { receiptPurge } from './purge.ts';
 import { receiptRoutes, type SetFullyRead } from './routes.ts';
 import { receiptService, type ReceiptNeeds, type Receipts } from './service.ts';
 import { type Receipt, ReceiptStore } from './store.ts';
@@ -52,5 +53,6 @@ export function receipts(
     edus: { 'm.receipt': receiptEdu({ receipts: service, acls, now: () => clock.now() }) },
     projections: [{ name: 'receipts', project: (tx, event) => tx.onCommit(() => service.arrived(event)) }],
     sync: [receiptContribution(store)],
+    purge: receiptPurge(needs.db),
   };
 }

@@ -3,6 +3,7 @@ import type { Module } from '../../module.ts';
 import type { EventReader, PersistedEvent, Projection, Visibility } from '../../rooms/types.ts';
 import type { Database, StreamPosition } from '../../storage/types.ts';
 import type { RelatedEvents } from '../../sync/filter-match.ts';
+import { relationPurge } from './purge.ts';
 import { relationRoutes, type RelationRouteNeeds } from './routes.ts';
 import { bundledAggregations, editsOf } from './service/aggregate.ts';
 import { readRelation, THREAD } from './service/relation.ts';
@@ -63,6 +64,7 @@ export function relations(needs: RelationsNeeds): Module & { readonly relations:
     },
     routes: relationRoutes({ ...needs, store }),
     projections: [relationProjection({ events, store })],
+    purge: relationPurge(db),
     decorations: [bundledAggregations({ events, visibility, store })],
   };
 }

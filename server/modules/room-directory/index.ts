@@ -61,7 +61,7 @@ export function roomDirectory(needs: RoomDirectoryNeeds): RoomDirectory {
       mayManage: (by, roomId) => publication.mayManage(by, roomId),
     },
   );
-  const summaries: RoomSummaries = { find: (roomId) => summaryStore.find(roomId) };
+  const summaries: RoomSummaries = { find: (roomId) => summaryStore.find(roomId), list: () => summaryStore.listAll() };
   const publicRooms = createPublicRooms(settings, summaryStore, remote);
   return {
     name: 'room-directory',
@@ -75,6 +75,13 @@ export function roomDirectory(needs: RoomDirectoryNeeds): RoomDirectory {
     ],
     queries: { directory: directoryQuery({ aliases, serverName: settings.serverName }) },
     projections: [summaryProjection({ state, members, store: summaryStore })],
+    purge: {
+      room: (tx, { roomId }) => {
+        aliasStore.removeRoom(tx, roomId);
+        summaryStore.removeRoom(tx, roomId);
+        return 0;
+      },
+    },
     move: (tx, from, to) => {
       aliasStore.move(tx, from, to);
       summaryStore.move(tx, from, to);

@@ -2,6 +2,7 @@ import type { Module } from '../../module.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
+import { expiryPurge } from './purge.ts';
 import { historyRoutes } from './routes/history.ts';
 import { sendRoutes } from './routes/send.ts';
 import { stateRoutes } from './routes/state.ts';
@@ -47,6 +48,7 @@ export function roomEvents(
     routes: [...sendRoutes(sends), ...stateRoutes(needs), ...historyRoutes(needs, history)],
     ...(expiry && {
       projections: [expiry.projection],
+      ...(ephemeral && { purge: expiryPurge(ephemeral.db) }),
       start: () => expiry.start(),
       stop: () => expiry.stop(),
     }),

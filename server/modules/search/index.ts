@@ -2,6 +2,7 @@ import type { Module } from '../../module.ts';
 import { Progress } from '../../storage/progress.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
+import { searchPurge } from './purge.ts';
 import { searchRoutes, type SearchRouteNeeds } from './routes.ts';
 import { type IndexingNeeds, searchFollower, searchProjection } from './service/follower.ts';
 import { Gathering } from './service/gathering.ts';
@@ -39,5 +40,11 @@ export function search(given: SearchNeeds): Module {
       },
     };
   }
-  return { name: 'search', routes, projections: [searchProjection(needs)], followers: [searchFollower(needs)] };
+  return {
+    name: 'search',
+    routes,
+    projections: [searchProjection(needs)],
+    followers: [searchFollower(needs)],
+    purge: searchPurge(db, store),
+  };
 }

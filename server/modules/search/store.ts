@@ -39,6 +39,7 @@ const LAST_MS = Math.floor(NEWEST / PER_MS) - 1;
 export class SearchStore {
   readonly #findName: ReadStatement<{ name_nid: number }>;
   readonly #insertName;
+  readonly #removeName;
   readonly #findDocument: ReadStatement<{ document_nid: number }>;
   readonly #findHighest: ReadStatement<{ highest: number | null }>;
   readonly #insertDocument;
@@ -60,6 +61,7 @@ export class SearchStore {
   constructor(db: Database) {
     this.#findName = db.prepareRead('SELECT name_nid FROM search_names WHERE name = ?');
     this.#insertName = db.prepareWrite('INSERT INTO search_names (name) VALUES (?)');
+    this.#removeName = db.prepareWrite('DELETE FROM search_names WHERE name = ?');
     this.#findDocument = db.prepareRead('SELECT document_nid FROM search_documents WHERE event_id = ?');
     this.#findHighest = db.prepareRead(
       'SELECT max(document_nid) AS highest FROM search_documents WHERE document_nid >= ? AND document_nid < ?',
@@ -131,6 +133,11 @@ export class SearchStore {
     if (nid === undefined) return;
     this.#removeDocument.run(tx, nid);
     this.#removeWords.run(tx, nid);
+  }
+
+  /** Forgets a room or sender that no document is of any more. */
+  removeName(tx: WriteTx, name: string): void {
+    this.#removeName.run(tx, name);
   }
 
   findRoom(roomId: RoomId): { readonly position: StreamPosition } | undefined {

@@ -1,6 +1,7 @@
 import type { RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import { type Database, STREAM_START, type WriteTx } from '../../storage/types.ts';
+import { tagPurge } from './purge.ts';
 import { tagRoutes } from './routes.ts';
 import { type Tags, TagStore } from './store.ts';
 import { tagContribution } from './sync.ts';
@@ -22,6 +23,7 @@ export function tags({ db }: { db: Database }): Module & {
     name: 'tags',
     routes: tagRoutes({ db, store }),
     sync: [tagContribution(store)],
+    purge: tagPurge(db),
     findTags: (userId, roomId) => store.find(userId, roomId),
     taggedRooms: (userId) =>
       new Map(

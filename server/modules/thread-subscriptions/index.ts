@@ -1,5 +1,6 @@
 import type { Module } from '../../module.ts';
 import type { StreamPosition } from '../../storage/types.ts';
+import { subscriptionPurge } from './purge.ts';
 import { threadSubscriptionRoutes } from './routes.ts';
 import {
   threadSubscriptions as createSubscriptions,
@@ -20,6 +21,7 @@ export function threadSubscriptions(
   return {
     name: 'thread-subscriptions',
     subscriptions,
+    purge: subscriptionPurge(needs.db),
     sync: [threadSubscriptionContribution(subscriptions)],
     routes: threadSubscriptionRoutes({ db: needs.db, subscriptions, positionOf: needs.positionOf }),
   };

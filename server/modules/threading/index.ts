@@ -2,6 +2,7 @@ import type { EventId } from '../../matrix/identifiers.ts';
 import type { Module } from '../../module.ts';
 import type { PersistedEvent } from '../../rooms/types.ts';
 import type { Database } from '../../storage/types.ts';
+import { threadPurge } from './purge.ts';
 import { threadRoutes, type ThreadRouteNeeds } from './routes.ts';
 import { findThread, type ThreadId, threadProjection } from './service.ts';
 import { ThreadStore } from './store.ts';
@@ -35,5 +36,6 @@ export function threading({ db, ...needs }: ThreadsNeeds): Module & { readonly t
     },
     routes: threadRoutes(all),
     projections: [threadProjection(all)],
+    purge: threadPurge(db),
   };
 }

@@ -3,6 +3,7 @@ import type { Module } from '../../module.ts';
 import { Progress } from '../../storage/progress.ts';
 import type { WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
+import { directoryPurge } from './purge.ts';
 import { userDirectoryRoutes } from './routes.ts';
 import { directoryFollower, type IndexingNeeds, redactionProjection, refreshLocal } from './service/follower.ts';
 import { createSearch, type SearchNeeds } from './service/search.ts';
@@ -41,6 +42,7 @@ export function userDirectory(given: UserDirectoryNeeds): Module & { readonly di
     },
     routes: userDirectoryRoutes(createSearch(needs)),
     projections: [redactionProjection(needs)],
+    purge: directoryPurge(store),
     followers: [directoryFollower(needs)],
   };
 }

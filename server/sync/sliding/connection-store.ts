@@ -72,6 +72,7 @@ export class ConnectionStore {
   readonly #removeOldest;
   readonly #removeUnused;
   readonly #removeDevice;
+  readonly #removeAll;
   readonly #setUsed;
   readonly #setGiven;
   readonly #setHeld;
@@ -96,6 +97,7 @@ export class ConnectionStore {
     this.#removeUnused = db.prepareWrite(`
       DELETE FROM sliding_connections WHERE connection_nid IN (
         SELECT connection_nid FROM sliding_connections WHERE used_ms < ? LIMIT ${EXPIRED_AT_ONCE})`);
+    this.#removeAll = db.prepareWrite('DELETE FROM sliding_connections');
     this.#removeDevice = db.prepareWrite('DELETE FROM sliding_connections WHERE user_id = ? AND device_id = ?');
     this.#setUsed = db.prepareWrite('UPDATE sliding_connections SET used_ms = ? WHERE connection_nid = ?');
     this.#setGiven = db.prepareWrite(
@@ -169,6 +171,10 @@ export class ConnectionStore {
 
   removeDevice(tx: WriteTx, userId: UserId, deviceId: string): void {
     this.#removeDevice.run(tx, userId, deviceId);
+  }
+
+  removeAll(tx: WriteTx): void {
+    this.#removeAll.run(tx);
   }
 
   setUsed(tx: WriteTx, nid: number, usedMs: number): void {

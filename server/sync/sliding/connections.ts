@@ -123,6 +123,12 @@ export class Connections {
   }
 
   /** Forgets what a device was told. */
+  /** Every device begins anew. */
+  removeAll(tx: WriteTx): void {
+    this.#store.removeAll(tx);
+    this.#live.clear();
+  }
+
   removeDevice(tx: WriteTx, userId: UserId, deviceId: string): void {
     this.#store.removeDevice(tx, userId, deviceId);
     this.#live.clear();
@@ -212,7 +218,10 @@ export class Connections {
     const numbers = { nid: Number(nid), serial: Number(serial) };
     if (!Number.isSafeInteger(numbers.nid) || !Number.isSafeInteger(numbers.serial)) throw unknownPosition();
     try {
-      return { ...numbers, since: this.#tokens.parse(token, 'pos') };
+      const since = this.#tokens.parse(token, 'pos');
+      // What was told until then is lost, so it cannot be gone on from.
+      if (this.#tokens.lastKnown(since) !== since) throw unknownPosition();
+      return { ...numbers, since };
     } catch (error) {
       // Whatever is wrong with it: a client that hears this begins anew, and that is what helps.
       if (error instanceof MatrixError) throw unknownPosition();

@@ -66,6 +66,11 @@ export class RoomIndex {
     this.#needs = needs;
   }
 
+  /** Memberships of these users are gone without having changed. */
+  forget(users: readonly UserId[]): void {
+    for (const userId of users) this.#remembered.delete(userId);
+  }
+
   /** As it is now. Not to be changed; it does not change either. */
   of(userId: UserId): Pick<Remembered, 'rooms' | 'order'> {
     const now = this.#needs.db.position();

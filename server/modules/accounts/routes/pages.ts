@@ -204,6 +204,58 @@ ${NEEDS_SCRIPT}
   );
 }
 
+/** The fields of a form that makes an account. */
+function accountFields(serverName: string, length: number): string {
+  return `<label for="username">Username</label>
+<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" pattern="[A-Za-z0-9._=\\-\\/+]+" aria-describedby="username-hint" required autofocus>
+<p id="username-hint" class="hint">Others will find you as @username:${serverName}. It cannot be changed later.</p>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" aria-describedby="password-hint" required>
+<p id="password-hint" class="hint">At least ${length} characters. A few words in a row are easy to keep in mind.</p>
+<label for="confirmation">Password, once more</label>
+<input id="confirmation" name="confirmation" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" required>`;
+}
+
+/** How one gets from a new account to a client. */
+const CONNECTING = `<p>Your account is <code data-slot="user_id"></code>.</p>
+<p>The address of your server is <code data-slot="homeserver"></code>.</p>
+<h2>Log in with Element</h2>
+<ol>
+<li>Open Element, or another Matrix client, and choose to sign in.</li>
+<li>Where it names the homeserver, choose to edit it, and enter <code data-slot="homeserver"></code>.</li>
+<li>Sign in as <code data-slot="user_id"></code> with the password you have just chosen.</li>
+</ol>`;
+
+/** The page that makes an account for somebody who was invited. */
+export function joinPage(options: {
+  serverName: string;
+  minPasswordLength: number;
+  action: string;
+  token: string;
+}): Reply {
+  const serverName = escapeHtml(options.serverName);
+  return page(
+    `You are invited to ${options.serverName}`,
+    `<div id="ask">
+<h1>You are invited to ${serverName}</h1>
+<p>Choose a name and a password: they are your account for messages and calls on this server.</p>
+${NEEDS_SCRIPT}
+<form method="post" data-action="${escapeHtml(options.action)}">
+<input type="hidden" name="token" value="${escapeHtml(options.token)}">
+${accountFields(serverName, options.minPasswordLength)}
+<p id="error" class="error" role="alert"></p>
+<button type="submit">Make my account</button>
+</form>
+</div>
+<div id="done" hidden>
+<h1>Welcome</h1>
+${CONNECTING}
+<p class="hint">Keep this page open, or write the two lines above down, until you are logged in.</p>
+</div>`,
+    true,
+  );
+}
+
 /** The page that makes the first account. */
 export function setupPage(options: {
   serverName: string;
@@ -221,28 +273,14 @@ export function setupPage(options: {
 ${NEEDS_SCRIPT}
 <form method="post" data-action="${escapeHtml(options.action)}">
 <input type="hidden" name="token" value="${escapeHtml(options.token)}">
-<label for="username">Username</label>
-<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" pattern="[A-Za-z0-9._=\\-\\/+]+" aria-describedby="username-hint" required autofocus>
-<p id="username-hint" class="hint">Others will find you as @username:${serverName}. It cannot be changed later.</p>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" aria-describedby="password-hint" required>
-<p id="password-hint" class="hint">At least ${length} characters. A few words in a row are easy to keep in mind.</p>
-<label for="confirmation">Password, once more</label>
-<input id="confirmation" name="confirmation" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" required>
+${accountFields(serverName, length)}
 <p id="error" class="error" role="alert"></p>
 <button type="submit">Make the account</button>
 </form>
 </div>
 <div id="done" hidden>
 <h1>Your server is ready</h1>
-<p>Your account is <code data-slot="user_id"></code>.</p>
-<p>The address of your server is <code data-slot="homeserver"></code>.</p>
-<h2>Log in with Element</h2>
-<ol>
-<li>Open Element, or another Matrix client, and choose to sign in.</li>
-<li>Where it names the homeserver, choose to edit it, and enter <code data-slot="homeserver"></code>.</li>
-<li>Sign in as <code data-slot="user_id"></code> with the password you have just chosen.</li>
-</ol>
+${CONNECTING}
 </div>`,
     true,
   );

@@ -69,6 +69,7 @@ export interface RegistrationTokens {
     readonly length?: number | undefined;
     readonly usesAllowed?: number | undefined;
     readonly expiresMs?: number | undefined;
+    readonly note?: string | undefined;
   }): RegistrationToken;
   /** Throws M_NOT_FOUND. */
   update(
@@ -213,7 +214,7 @@ export function createRegistrationTokens(needs: {
   return {
     list: () => store.list(),
     find: (token) => store.find(token),
-    create: ({ token: wanted, length = 16, usesAllowed, expiresMs }) => {
+    create: ({ token: wanted, length = 16, usesAllowed, expiresMs, note }) => {
       if (!(Number.isInteger(length) && length >= 1 && length <= 64)) {
         throw invalidParam('A registration token has 1 to 64 characters');
       }
@@ -221,7 +222,8 @@ export function createRegistrationTokens(needs: {
       if (!TOKEN.test(token))
         throw invalidParam('A registration token is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -');
       check({ usesAllowed, expiresMs });
-      if (!db.write((tx) => store.insert(tx, { token, usesAllowed, expiresMs }))) {
+      const createdMs = clock.now();
+      if (!db.write((tx) => store.insert(tx, { token, usesAllowed, expiresMs, note, createdMs }))) {
         throw invalidParam('This registration token is there already');
       }
       return get(token);

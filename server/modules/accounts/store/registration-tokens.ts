@@ -10,6 +10,10 @@ export interface RegistrationToken {
   readonly completed: number;
   /** Undefined: does not expire. */
   readonly expiresMs: number | undefined;
+  /** Whom it is meant for, in the words of whoever made it. */
+  readonly note: string | undefined;
+  /** 0 where that was not noted. */
+  readonly createdMs: number;
 }
 
 interface Row {
@@ -18,9 +22,11 @@ interface Row {
   pending: number;
   completed: number;
   expires_ms: number | null;
+  note: string | null;
+  created_ms: number;
 }
 
-const COLUMNS = 'token, uses_allowed, pending, completed, expires_ms';
+const COLUMNS = 'token, uses_allowed, pending, completed, expires_ms, note, created_ms';
 
 function toToken(row: Row): RegistrationToken {
   return {
@@ -29,6 +35,8 @@ function toToken(row: Row): RegistrationToken {
     pending: row.pending,
     completed: row.completed,
     expiresMs: row.expires_ms ?? undefined,
+    note: row.note ?? undefined,
+    createdMs: row.created_ms,
   };
 }
 
@@ -46,9 +54,9 @@ export class RegistrationTokenStore {
   constructor(db: Database) {
     this.#find = db.prepareRead(`SELECT ${COLUMNS} FROM registration_tokens WHERE token = ?`);
     this.#list = db.prepareRead(`SELECT ${COLUMNS} FROM registration_tokens ORDER BY token`);
-    this.#insert = db.prepareWrite(
-      'INSERT INTO registration_tokens (token, uses_allowed, expires_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-    );
+    this.#insert = db.prepareWrite(`
+      INSERT INTO registration_tokens (token, uses_allowed, expires_ms, note, created_ms) VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT DO NOTHING`);
     this.#update = db.prepareWrite('UPDATE registration_tokens SET uses_allowed = ?, expires_ms = ? WHERE token = ?');
     this.#remove = db.prepareWrite('DELETE FROM registration_tokens WHERE token = ?');
     this.#reserve = db.prepareWrite(`
@@ -71,8 +79,9 @@ export class RegistrationTokenStore {
   }
 
   /** Says whether the name was free. */
-  insert(tx: WriteTx, token: Pick<RegistrationToken, 'token' | 'usesAllowed' | 'expiresMs'>): boolean {
-    return this.#insert.run(tx, token.token, token.usesAllowed ?? null, token.expiresMs ?? null).changes === 1;
+  insert(tx: WriteTx, token: Omit<RegistrationToken, 'pending' | 'completed'>): boolean {
+    const { usesAllowed = null, expiresMs = null, note = null } = token;
+    return this.#insert.run(tx, token.token, usesAllowed, expiresMs, note, token.createdMs).changes === 1;
   }
 
   update(tx: WriteTx, token: Pick<RegistrationToken, 'token' | 'usesAllowed' | 'expiresMs'>): boolean {

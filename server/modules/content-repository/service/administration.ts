@@ -26,6 +26,8 @@ export interface MediaAdministration {
     userId: UserId,
     page: { readonly limit: number; readonly offset: number },
   ): { readonly media: readonly Medium[]; readonly count: number; readonly bytes: number };
+  /** What the media here take, bytes. Reads an index of all of them: not for every request. */
+  bytesByOrigin(): { readonly local: number; readonly remote: number };
   /** Deletes a medium; false where it is not known. */
   remove(address: MediaAddress): boolean;
   /** Deletes all of a user's uploads; says how many. */
@@ -81,6 +83,7 @@ export function mediaAdministration({
       media: media.listOfUser(userId, limit, offset),
       ...media.countOfUser(userId),
     }),
+    bytesByOrigin: () => media.sumByOrigin(),
     remove: (address) => {
       const found = find(address);
       if (found === undefined) return false;

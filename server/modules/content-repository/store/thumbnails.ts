@@ -23,6 +23,7 @@ export class ThumbnailStore {
   readonly #remove: WriteStatement;
   readonly #removeAll: WriteStatement;
   readonly #hasFile: ReadStatement<{ one: number }>;
+  readonly #count: ReadStatement<{ files: number; bytes: number }>;
 
   constructor(db: Database) {
     const key = 'source = ? AND width = ? AND height = ? AND method = ? AND animated = ?';
@@ -35,6 +36,9 @@ export class ThumbnailStore {
       SELECT file, bytes, type, width, height, method, animated FROM media_thumbnails WHERE source = ? ORDER BY made_ms`);
     this.#remove = db.prepareWrite(`DELETE FROM media_thumbnails WHERE ${key}`);
     this.#removeAll = db.prepareWrite('DELETE FROM media_thumbnails WHERE source = ?');
+    this.#count = db.prepareRead(`
+      SELECT COUNT(*) AS files, COALESCE(SUM(bytes), 0) AS bytes FROM media_thumbnails INDEXED BY media_thumbnails_by_bytes
+      WHERE file <> source`);
     this.#hasFile = db.prepareRead('SELECT 1 AS one FROM media_thumbnails WHERE file = ? LIMIT 1');
   }
 
@@ -58,6 +62,11 @@ export class ThumbnailStore {
 
   removeAll(tx: WriteTx, source: Buffer): void {
     this.#removeAll.run(tx, source);
+  }
+
+  /** All that were drawn: pictures that are small enough serve as their own. Reads an index of them. */
+  count(): { files: number; bytes: number } {
+    return this.#count.find() ?? { files: 0, bytes: 0 };
   }
 
   hasFile(file: Buffer): boolean {

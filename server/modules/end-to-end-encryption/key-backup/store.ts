@@ -71,6 +71,8 @@ export class KeyBackupStore {
   readonly #changed;
   readonly #listStores;
   readonly #removeUser;
+  readonly #stepOver;
+  readonly #renumber;
   readonly #insertStore;
   readonly #discardStore;
   readonly #findDiscarded;
@@ -109,6 +111,10 @@ export class KeyBackupStore {
     this.#listStores = db.prepareRead<{ store_id: number }>(
       'SELECT store_id FROM key_backup_versions WHERE user_id = ? AND store_id IS NOT NULL',
     );
+    this.#stepOver = db.prepareWrite(`
+      INSERT INTO key_backup_versions (user_id, version, algorithm, auth_data, store_id)
+      SELECT user_id, max(version) + ?, '', 'null', NULL FROM key_backup_versions GROUP BY user_id`);
+    this.#renumber = db.prepareWrite('UPDATE key_backup_versions SET etag = etag + ?');
     this.#removeUser = db.prepareWrite('DELETE FROM key_backup_versions WHERE user_id = ?');
     this.#insertStore = db.prepareWrite('INSERT INTO key_backup_stores DEFAULT VALUES');
     this.#discardStore = db.prepareWrite('UPDATE key_backup_stores SET discarded = 1 WHERE id = ?');
@@ -186,6 +192,12 @@ export class KeyBackupStore {
   empty(tx: WriteTx, userId: UserId, { version, storeId }: BackupVersion): void {
     this.#setStore.run(tx, this.#insertStore.run(tx).lastId, userId, version);
     this.#discardStore.run(tx, storeId);
+  }
+
+  /** New versions get numbers beyond the next `versions`, and what comes of changes others than the next `etags`. */
+  stepOver(tx: WriteTx, versions: number, etags: number): void {
+    this.#stepOver.run(tx, versions);
+    this.#renumber.run(tx, etags);
   }
 
   /** Forgets every version of a user's, and lets go of all keys. */

@@ -37,6 +37,8 @@ export class OneTimeKeyStore {
   readonly #useFallback;
   readonly #listFallback;
   readonly #removeFallback;
+  readonly #removeAllUnclaimed;
+  readonly #removeAllFallback;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<{ key: string }>(
@@ -70,6 +72,8 @@ export class OneTimeKeyStore {
     this.#listFallback = db.prepareRead<{ algorithm: string; used: number }>(
       'SELECT algorithm, used FROM fallback_keys WHERE user_id = ? AND device_id = ? ORDER BY algorithm',
     );
+    this.#removeAllUnclaimed = db.prepareWrite('DELETE FROM one_time_keys');
+    this.#removeAllFallback = db.prepareWrite('DELETE FROM fallback_keys');
     this.#removeFallback = db.prepareWrite('DELETE FROM fallback_keys WHERE user_id = ? AND device_id = ?');
   }
 
@@ -133,6 +137,12 @@ export class OneTimeKeyStore {
   removeKeys(tx: WriteTx, userId: UserId, deviceId: DeviceId): void {
     this.#removeUnclaimed.run(tx, userId, deviceId);
     this.#removeFallback.run(tx, userId, deviceId);
+  }
+
+  /** Removes the keys of all devices that nobody is known to have claimed, and the fallback keys. */
+  removeAllKeys(tx: WriteTx): void {
+    this.#removeAllUnclaimed.run(tx);
+    this.#removeAllFallback.run(tx);
   }
 
   /** As `removeKeys`, and forgets which ones were claimed. */

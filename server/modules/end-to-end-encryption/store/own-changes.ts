@@ -23,6 +23,8 @@ export class OwnChangeStore {
   readonly #putMeeting;
   readonly #findTold;
   readonly #putTold;
+  readonly #removeAllTold;
+  readonly #listAll;
 
   constructor(db: Database) {
     this.#put = db.prepareWrite(`
@@ -45,6 +47,10 @@ export class OwnChangeStore {
     this.#findTold = db.prepareRead<{ position: number; stream_id: number | null }>(
       'SELECT position, stream_id FROM device_list_told WHERE user_id = ? AND server = ?',
     );
+    this.#removeAllTold = db.prepareWrite('DELETE FROM device_list_told');
+    this.#listAll = db.prepareRead<{ user_id: string; device_id: string }>(
+      'SELECT user_id, device_id FROM own_device_changes ORDER BY position',
+    );
     this.#putTold = db.prepareWrite(`
       INSERT INTO device_list_told (user_id, server, position, stream_id) VALUES (?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET position = excluded.position, stream_id = excluded.stream_id
@@ -61,6 +67,19 @@ export class OwnChangeStore {
       change: row.device_id === CROSS_SIGNING ? 'cross-signing' : { device: row.device_id as DeviceId },
       position: row.position as StreamPosition,
     }));
+  }
+
+  /** Everything of all users that ever changed, in the order of the last changes. */
+  listAll(): { readonly userId: UserId; readonly change: OwnChange }[] {
+    return this.#listAll.list().map((row) => ({
+      userId: row.user_id as UserId,
+      change: row.device_id === CROSS_SIGNING ? 'cross-signing' : { device: row.device_id as DeviceId },
+    }));
+  }
+
+  /** No server counts as having been told of anything. */
+  removeAllTold(tx: WriteTx): void {
+    this.#removeAllTold.run(tx);
   }
 
   /** How far a server is that knows the user's devices as they are now. */

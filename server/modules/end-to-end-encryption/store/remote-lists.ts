@@ -64,6 +64,7 @@ export class RemoteListStore {
   readonly #postpone;
   readonly #postponeServer;
   readonly #hasten;
+  readonly #putAllStale;
 
   constructor(db: Database) {
     this.#find = db.prepareRead<ListRow>(`
@@ -110,6 +111,7 @@ export class RemoteListStore {
     this.#postponeServer = db.prepareWrite(
       'UPDATE remote_device_lists SET retry_at = ? WHERE server = ? AND stale = 1 AND retry_at < ?',
     );
+    this.#putAllStale = db.prepareWrite('UPDATE remote_device_lists SET stale = 1, failures = 0, retry_at = 0');
     this.#hasten = db.prepareWrite(
       'UPDATE remote_device_lists SET retry_at = ? WHERE server = ? AND stale = 1 AND retry_at > ?',
     );
@@ -173,6 +175,11 @@ export class RemoteListStore {
   ): void {
     const ids = idsText([...(this.find(of.userId)?.streamIds ?? []), ...options.heard]);
     this.#putStale.run(tx, of.userId, of.server, ids, options.retryAt);
+  }
+
+  /** Every list may lack something. */
+  putAllStale(tx: WriteTx): void {
+    this.#putAllStale.run(tx);
   }
 
   /** One more update is part of the list. */

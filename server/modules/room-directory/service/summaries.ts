@@ -2,7 +2,7 @@ import type { RoomId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import { foldCase } from '../../../matrix/push-rules/glob.ts';
 import type { MembershipReader, PersistedEvent, Projection, StateReader } from '../../../rooms/types.ts';
-import type { RoomSummary, SummaryStore } from '../store/summaries.ts';
+import type { RoomSummary, StoredSummary, SummaryStore } from '../store/summaries.ts';
 
 /** The state (with an empty state key) that a summary is made of. */
 const FACTS: ReadonlySet<string> = new Set([
@@ -95,4 +95,6 @@ function searchTextOf({ name, topic, canonicalAlias }: RoomSummary, aliasContent
 export interface RoomSummaries {
   /** Of a room this server has the state of; costs one look-up. */
   find(roomId: RoomId): RoomSummary | undefined;
+  /** All of them, in no order: for people to look at, not for every request. */
+  list(): readonly StoredSummary[];
 }

@@ -84,6 +84,7 @@ interface ListStatements {
 /** The summaries of all rooms this server has the state of, and which of them are published. */
 export class SummaryStore {
   readonly #find;
+  readonly #listAll;
   readonly #findPublished;
   readonly #put;
   readonly #setMembers;
@@ -97,6 +98,7 @@ export class SummaryStore {
 
   constructor(db: Database) {
     this.#find = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM room_summaries WHERE room_id = ?`);
+    this.#listAll = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM room_summaries`);
     this.#findPublished = db.prepareRead<{ published: number }>(
       'SELECT published FROM room_summaries WHERE room_id = ?',
     );
@@ -134,6 +136,11 @@ export class SummaryStore {
   find(roomId: RoomId): StoredSummary | undefined {
     const row = this.#find.find(roomId);
     return row === undefined ? undefined : readRow(row);
+  }
+
+  /** All of them, in no order. */
+  listAll(): StoredSummary[] {
+    return this.#listAll.list().map(readRow);
   }
 
   put(tx: WriteTx, roomId: RoomId, summary: RoomSummary, searchText: string): void {

@@ -1,0 +1,131 @@
+import { type ReactNode, useState } from 'react';
+import { useAct, useJob, useJobEndings, useJobs } from '../api/calls.ts';
+import type { Job } from '../../server/appliance/contract.ts';
+import { text } from '../strings/text.ts';
+import { Button, IconButton, Spinner } from './button.tsx';
+import { Icon } from './icon.tsx';
+import { Progress } from './meter.tsx';
+import { Notice, Skeleton } from './page.tsx';
+import { useNow } from './time.tsx';
+import { useToast } from './toasts.tsx';
+
+/** How long (ms) what is over stays in the tray. */
+const LINGERS_MS = 60_000;
+
+/** How one piece of long work goes, with a way to break it off where there is one. */
+export function JobProgress({ job }: { job: Job }): ReactNode {
+  const cancel = useAct('POST /jobs/{jobId}/cancel');
+  const toast = useToast();
+  return (
+    <div className="job" role="group" aria-label={job.title}>
+      <div className="row apart tight">
+        <span className="break grow">{job.title}</span>
+        <JobState job={job} />
+      </div>
+      {job.state === 'running' && <Progress label={job.title} value={job.progress} />}
+      {(job.step !== undefined || job.canCancel) && job.state === 'running' && (
+        <div className="row apart tight small">
+          <span className="muted grow break">{job.step}</span>
+          {job.canCancel && (
+            <Button
+              kind="quiet"
+              size="small"
+              isBusy={cancel.isRunning}
+              onPress={async () => {
+                if ((await cancel.run({ params: { jobId: job.id } })) === undefined)
+                  toast.failed(text('jobs.cannot-cancel'));
+              }}
+            >
+              {text('common.cancel')}
+            </Button>
+          )}
+        </div>
+      )}
+      {job.error !== undefined && <p className="small tone-bad break">{job.error.error}</p>}
+    </div>
+  );
+}
+
+function JobState({ job }: { job: Job }): ReactNode {
+  if (job.state === 'running') return <span className="muted small">{text('jobs.running')}</span>;
+  const tone = job.state === 'done' ? 'tone-good' : job.state === 'failed' ? 'tone-bad' : 'muted';
+  return (
+    <span className={`row tight small ${tone}`}>
+      <Icon name={job.state === 'done' ? 'good' : job.state === 'failed' ? 'bad' : 'skipped'} />
+      {text(`jobs.${job.state}`)}
+    </span>
+  );
+}
+
+/** How the work with this ID goes, in place: while it runs and after it has failed; `children` once it is done. */
+export function JobNotice({
+  jobId,
+  children,
+}: {
+  jobId: string | undefined;
+  children?: (job: Job) => ReactNode;
+}): ReactNode {
+  const job = useJob(jobId);
+  if (jobId === undefined) return null;
+  if (job === undefined) return <Skeleton lines={1} />;
+  if (job.state === 'failed') {
+    return (
+      <Notice tone="bad" title={text('jobs.failed-title', { title: job.title })} isLive>
+        {job.error?.error}
+      </Notice>
+    );
+  }
+  if (job.state === 'cancelled') return <Notice isLive>{text('jobs.cancelled-title', { title: job.title })}</Notice>;
+  if (job.state === 'done') return children?.(job) ?? null;
+  return <JobProgress job={job} />;
+}
+
+/** All long work, in the corner of every page, while there is any. */
+export function JobTray(): ReactNode {
+  const jobs = useJobs();
+  const now = useNow();
+  const toast = useToast();
+  const [isOpen, setOpen] = useState(false);
+  const [dismissed, setDismissed] = useState<ReadonlySet<string>>(new Set());
+  useJobEndings((job) => {
+    if (job.state === 'done') toast.done(text('jobs.done-title', { title: job.title }));
+    if (job.state === 'failed')
+      toast.failed(text('jobs.failed-with', { title: job.title, why: job.error?.error ?? '' }));
+  });
+  const shown = jobs.filter(
+    ({ id, state, endedAt }) =>
+      state === 'running' || (!dismissed.has(id) && endedAt !== undefined && now - endedAt < LINGERS_MS),
+  );
+  const running = shown.filter(({ state }) => state === 'running').length;
+  if (shown.length === 0) return null;
+  if (!isOpen) {
+    return (
+      <Button kind="secondary" onPress={() => setOpen(true)}>
+        {running > 0 ? <Spinner /> : <Icon name="good" className="tone-good" />}
+        {running > 0 ? text('jobs.count', { count: running }) : text('jobs.all-over')}
+        <Icon name="chevron-up" />
+      </Button>
+    );
+  }
+  return (
+    <section className="jobs" aria-label={text('jobs.title')}>
+      <div className="jobs-head">
+        <h2 className="grow">{text('jobs.title')}</h2>
+        <IconButton
+          icon="chevron-down"
+          size="small"
+          label={text('jobs.hide')}
+          onPress={() => {
+            setOpen(false);
+            setDismissed(new Set(shown.filter(({ state }) => state !== 'running').map(({ id }) => id)));
+          }}
+        />
+      </div>
+      <div className="jobs-list">
+        {shown.map((job) => (
+          <JobProgress key={job.id} job={job} />
+        ))}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,27 @@
+/** What the server writes down. */
+export const logs = {
+  'logs.title': 'Logs',
+  'logs.lead':
+    'What the server writes down while it works, the newest first. It never holds messages, passwords or keys.',
+  'logs.search': 'Search the log',
+  'logs.search-hint': 'A word of it',
+  'logs.level': 'What is shown',
+  'logs.level-debug': 'Everything',
+  'logs.level-info': 'What is worth knowing',
+  'logs.level-warn': 'Odd things and errors',
+  'logs.level-error': 'Only errors',
+  'logs.live': 'Live',
+  'logs.lines': 'Lines of the log',
+  'logs.none': 'Nothing in the log',
+  'logs.none-text': 'No lines match what is asked for.',
+  'logs.none-yet': 'Nothing in this part of the log. There is more before it.',
+  'logs.older': 'Show older lines',
+  'logs.further': 'Look further back',
+  'logs.begin': 'This is where the log begins.',
+  'logs.folder': 'Open the folder',
+  'logs.is-debug': 'detail',
+  'logs.is-info': 'info',
+  'logs.is-warn': 'odd',
+  'logs.is-error': 'error',
+  'logs.count': { one: '{count} line', other: '{count} lines' },
+} as const;

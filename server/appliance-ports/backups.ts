@@ -1,0 +1,105 @@
+import { readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BackupSource, SourceFile } from '../appliance/backups/port.ts';
+import { refusal } from '../appliance/backups/refusal.ts';
+import type { Adopt } from '../appliance/backups/restore.ts';
+import { readVersion } from '../cli/version.ts';
+import { signingKeyFileName } from '../config/build.ts';
+import { CONFIG_FILE, type Config, loadConfig } from '../config/config.ts';
+import { checkSigningKeys } from '../config/signing-key.ts';
+import { parseSigningKeyFile } from '../matrix/signing.ts';
+import { listKeptFiles, placeOf, sumKeptBytes } from '../modules/content-repository/index.ts';
+import { allMigrations } from '../schema.ts';
+import { type CopyOptions, DATABASE_SUFFIXES, openReader } from '../storage/copy.ts';
+import type { OpenDatabase } from '../storage/database.ts';
+import { adoptCopy } from '../storage/restoration.ts';
+import type { Logger } from '../util/log.ts';
+import { makePortable } from './portable-config.ts';
+
+interface Data {
+  readonly prepareRead: OpenDatabase['prepareRead'];
+  copyTo(path: string, options?: CopyOptions): Promise<void>;
+}
+
+/** What a backup is made of while the homeserver runs. */
+export function backupsPort({ config, db }: { readonly config: Config; readonly db: OpenDatabase }): BackupSource {
+  return sourceOf(config, db);
+}
+
+/**
+ * The same of a data directory, beside whatever runs on it: in this process nothing may. Throws ConfigError and StorageError.
+ * `close` it in the end.
+ */
+export function openBackupSource(dataDir: string): BackupSource & { close(): void } {
+  const { config } = loadConfig({ dataDir });
+  if (config.databasePath === ':memory:') throw refusal('The database is in memory only: there is nothing to keep');
+  const reader = openReader(config.databasePath);
+  return { ...sourceOf(config, reader), close: () => reader.close() };
+}
+
+function sourceOf(config: Config, data: Data): BackupSource {
+  const { serverName, databasePath, signing } = config;
+  const keyFile = signingKeyFileName(serverName);
+  return {
+    serverName,
+    version: readVersion(),
+    measure: () => ({
+      databaseBytes: sizeAt(databasePath) + sizeAt(`${databasePath}-wal`),
+      mediaBytes: sumKeptBytes(data),
+    }),
+    copyDatabase: (path, options) => data.copyTo(path, options),
+    openMedia: (copy) => {
+      const reader = openReader(copy);
+      return {
+        list: function* () {
+          for (const file of listKeptFiles(reader)) {
+            const place = placeOf(file);
+            const name = ['media', ...place.split(/[\\/]/)].join('/');
+            yield { ...file, name, path: join(config.media.storePath, place) };
+          }
+        },
+        close: () => reader.close(),
+      };
+    },
+    listFiles: () => {
+      const [file = join(config.dataDir, CONFIG_FILE)] = config.files;
+      const text = readFileSync(file, 'utf8');
+      const portable = makePortable(text, { dataDir: config.dataDir, serverName, keyFile });
+      const key: SourceFile[] = signing.inlineKey === undefined ? [{ name: keyFile, path: signing.keyPath }] : [];
+      return [{ name: CONFIG_FILE, content: Buffer.from(portable.text) }, ...key, ...portable.files];
+    },
+    signingKey: () => {
+      const text = (signing.inlineKey ?? readFileSync(signing.keyPath, 'utf8')).trim();
+      const [{ keyId }] = parseSigningKeyFile(text);
+      return { keyId, line: text };
+    },
+  };
+}
+
+function sizeAt(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Checks what was unpacked of a backup as a start would, and makes its database fit to go on from. */
+export function createAdopt({ log, now }: { readonly log: Logger; readonly now: () => number }): Adopt {
+  return async (directory, { serverName, madeAt }) => {
+    const path = join(directory, 'homeserver.db');
+    try {
+      const { config } = loadConfig({ dataDir: directory });
+      if (config.serverName !== serverName || config.databasePath !== path) {
+        throw refusal('The configuration in the backup does not fit the rest of it');
+      }
+      checkSigningKeys(config.signing);
+      if (config.signing.inlineKey === undefined && sizeAt(config.signing.keyPath) === 0) {
+        throw refusal('The backup has no signing key');
+      }
+      await adoptCopy({ path, owner: serverName, migrations: allMigrations, log, copiedAt: madeAt, now: now() });
+    } catch (error) {
+      if (!(error instanceof Error) || !['ConfigError', 'StorageError'].includes(error.name)) throw error;
+      // What is wrong is the backup's, and the folder it was unpacked to is of no use to anybody.
+      throw refusal(`The backup cannot be used: ${error.message.replaceAll(`${directory}/`, '')}`);
+    } finally {
+      for (const suffix of DATABASE_SUFFIXES) if (suffix !== '') rmSync(`${path}${suffix}`, { force: true });
+    }
+  };
+}

@@ -1,0 +1,121 @@
+import { readdirSync, type Stats, statSync } from 'node:fs';
+import { basename, join, relative, resolve, sep } from 'node:path';
+import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml';
+import { isSafeName } from '../appliance/backups/names.ts';
+import type { SourceFile } from '../appliance/backups/port.ts';
+import type { Form } from '../config/kinds.ts';
+import { allOptions } from '../config/options/all.ts';
+
+/** A file that an option names is part of a backup up to this size, bytes, and a folder up to so many files. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+const MAX_FOLDER_FILES = 2_000;
+
+/** What these options name is where it always is in a restored data directory, whatever it was called. */
+const FIXED: Readonly<Record<string, string>> = {
+  'database.args.database': 'homeserver.db',
+  media_store_path: 'media',
+};
+/** Made when they are needed: nothing to keep. */
+const PASSING = new Set(['pid_file', 'listeners.path']);
+
+export interface PortableConfig {
+  readonly text: string;
+  /** The files it names. */
+  readonly files: readonly SourceFile[];
+}
+
+/**
+ * A configuration that works in another directory, on another machine: what its paths lead to comes along, and they start from
+ * the data directory. Comments stay, and the whole text where there is nothing to change.
+ */
+export function makePortable(
+  text: string,
+  { dataDir, serverName, keyFile }: { readonly dataDir: string; readonly serverName: string; readonly keyFile: string },
+): PortableConfig {
+  const document = parseDocument(text, { version: '1.1' });
+  const files = new Map<string, SourceFile>();
+  let isChanged = false;
+
+  const nameFor = (path: string): string => {
+    const inside = relative(dataDir, path).split(sep).join('/');
+    if (isSafeName(inside)) return inside;
+    const plain =
+      basename(path)
+        .replaceAll(/[^\w.-]/g, '_')
+        .replace(/[. ]+$/, '') || 'file';
+    for (let count = 1; ; count += 1) {
+      const name = `files/${count === 1 ? '' : `${count}-`}${plain}`;
+      if (![...files.keys()].some((taken) => taken === name || taken.startsWith(`${name}/`))) return name;
+    }
+  };
+
+  /** The name it has in the backup; undefined where it is left as it is. */
+  const take = (option: string, path: string): string | undefined => {
+    const fixed = FIXED[option];
+    if (fixed !== undefined) return fixed;
+    if (option === 'signing_key_path') return keyFile;
+    const inside = relative(dataDir, path).split(sep).join('/');
+    const isInside = inside !== '' && !inside.startsWith('..') && !inside.includes(':');
+    const known = PASSING.has(option) ? undefined : statAt(path);
+    if (known?.isFile() === true && known.size <= MAX_FILE_BYTES) {
+      const same = [...files.values()].find((file) => 'path' in file && file.path === path);
+      const name = same?.name ?? nameFor(path);
+      files.set(name, { name, path });
+      return name;
+    }
+    if (known?.isDirectory() === true) {
+      const name = nameFor(path);
+      for (const file of listFolder(path)) {
+        const inner = `${name}/${relative(path, file).split(sep).join('/')}`;
+        if (isSafeName(inner)) files.set(inner, { name: inner, path: file });
+      }
+      return name;
+    }
+    return isInside ? inside : undefined;
+  };
+
+  const visit = (node: unknown, form: Form, option: string): void => {
+    const value = isAlias(node) ? node.resolve(document) : node;
+    if (form.type === 'path' && isScalar(value) && typeof value.value === 'string' && value.value !== '') {
+      if (value.value === ':memory:') return;
+      const name = take(option, resolve(dataDir, value.value));
+      if (name === undefined || resolve(dataDir, name) === resolve(dataDir, value.value)) {
+        // Relative already, or nothing that could be taken along.
+        if (name === undefined || !value.value.startsWith(dataDir)) return;
+      }
+      value.value = name;
+      isChanged = true;
+    } else if ((form.type === 'list' || form.type === 'map') && isSeq(value)) {
+      for (const item of value.items) visit(item, form.of, option);
+    } else if (form.type === 'map' && isMap(value)) {
+      for (const { value: item } of value.items) visit(item, form.of, option);
+    } else if (form.type === 'section' && isMap(value)) {
+      for (const { key, value: item } of value.items) {
+        const field = isScalar(key) ? String(key.value) : '';
+        const known = Object.hasOwn(form.options, field) ? form.options[field] : undefined;
+        if (known !== undefined) visit(item, known.kind.form, option === '' ? field : `${option}.${field}`);
+      }
+    }
+  };
+  visit(document.contents, { type: 'section', options: allOptions }, '');
+  if (document.get('server_name') !== serverName) {
+    document.set('server_name', serverName);
+    isChanged = true;
+  }
+  return {
+    text: isChanged ? document.toString({ lineWidth: 0, flowCollectionPadding: false }) : text,
+    files: [...files.values()],
+  };
+}
+
+function listFolder(path: string): string[] {
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .slice(0, MAX_FOLDER_FILES)
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => (statAt(file)?.size ?? Infinity) <= MAX_FILE_BYTES);
+}
+
+function statAt(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}

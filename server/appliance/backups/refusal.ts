@@ -1,0 +1,29 @@
+import { MatrixError } from '../../matrix/errors.ts';
+
+/** Why a backup cannot be made or used, in words for the person who asked for it; `field` is what they gave wrong. */
+export function refusal(
+  message: string,
+  { field, status = 400 }: { field?: string; status?: number } = {},
+): MatrixError {
+  return new MatrixError('M_UNKNOWN', message, { status, ...(field === undefined ? {} : { fields: { field } }) });
+}
+
+/** What a failure of the file system means here; others pass as they are. */
+export function explainDisk(error: unknown, doing: string): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const why = DISK[String(error.code)];
+  return why === undefined ? error : new MatrixError('M_UNKNOWN', `${doing}: ${why}`, { status: 507 });
+}
+
+const DISK: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk is full for this user',
+  EFBIG: 'the disk takes no file of this size',
+  EROFS: 'the disk can only be read',
+  EACCES: 'the system does not allow it',
+  EPERM: 'the system does not allow it',
+  ENOENT: 'there is no such file or folder',
+  ENOTDIR: 'there is no such folder',
+  EISDIR: 'it is a folder',
+  EIO: 'the disk reports an error',
+};

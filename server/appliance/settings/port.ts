@@ -1,0 +1,37 @@
+import type { JsonValue } from '../../matrix/json.ts';
+
+/** homeserver.yaml, as far as the interface reads and changes it. */
+export interface ConfigFile {
+  readonly path: string;
+  /** What the file says now. Never throws: what is wrong is told. */
+  read(): ConfigReading;
+  /** What is known of an option. Throws TypeError where there is none of that path. */
+  describe(option: string): OptionFacts;
+  /**
+   * Changes options by their paths (undefined takes one out), keeping comments, and only if all of the file can be used
+   * afterwards. Throws a MatrixError with the `field` that is at fault.
+   */
+  edit(changes: Readonly<Record<string, JsonValue | undefined>>): void;
+}
+
+export interface ConfigReading {
+  /** As it counts: with defaults, durations in ms, sizes in bytes. */
+  value(option: string): unknown;
+  /** As it is written; undefined where it is not. */
+  written(option: string): unknown;
+  readonly problems: readonly {
+    readonly option: string;
+    readonly message: string;
+    /** With file and line. */
+    readonly sentence: string;
+  }[];
+}
+
+export interface OptionFacts {
+  readonly fallback: unknown;
+  readonly isSecret: boolean;
+  /** Takes effect without a restart. */
+  readonly reloads: boolean;
+  /** What stands for a value that can be chosen: `true` is the truth value, not the word. */
+  readonly choices: readonly (string | boolean)[] | undefined;
+}

@@ -1,0 +1,169 @@
+import { MatrixError } from '../../matrix/errors.ts';
+import type { JsonValue } from '../../matrix/json.ts';
+import type { Changed, Registration, RegistrationMode, Setting, Settings, SettingValue } from '../contract.ts';
+import { catalogue, type CatalogueEntry } from './catalogue.ts';
+import type { ConfigFile, ConfigReading } from './port.ts';
+import { readRegistration, registrationChanges } from './registration.ts';
+
+interface SettingsNeeds {
+  readonly file: ConfigFile;
+  /** What can change while the server runs has changed. */
+  readonly onReload: () => void;
+  readonly onChanged: () => void;
+}
+
+const entries: ReadonlyMap<string, CatalogueEntry> = new Map(catalogue.map((entry) => [entry.path, entry]));
+
+/** The configuration, as people look at it and change it. */
+export class SettingsDesk {
+  readonly #needs: SettingsNeeds;
+
+  constructor(needs: SettingsNeeds) {
+    this.#needs = needs;
+  }
+
+  list(): Settings {
+    const { file } = this.#needs;
+    const reading = file.read();
+    return {
+      file: file.path,
+      settings: catalogue.map((entry) => describe(entry, file, reading)),
+      problems: reading.problems.map(({ sentence }) => sentence),
+    };
+  }
+
+  /** Writes them into the file; null puts one back to its default. Throws M_INVALID_PARAM with the `field` at fault. */
+  change(values: Readonly<Record<string, SettingValue>>): Changed {
+    const { file } = this.#needs;
+    const changes = Object.entries(values).map(([path, value]): [string, JsonValue | undefined] => {
+      const entry = entries.get(path);
+      if (entry === undefined) throw mistake(path, 'There is no such setting');
+      return [path, toWritten(entry, value, file.describe(path).choices)];
+    });
+    return this.#write({ ...this.#companions(values), ...Object.fromEntries(changes) });
+  }
+
+  /** What has to be there for a change to be a safe one. */
+  #companions(values: Readonly<Record<string, SettingValue>>): Readonly<Record<string, JsonValue>> {
+    const reading = this.#needs.file.read();
+    if (values['url_preview_enabled'] !== true || reading.written('url_preview_ip_range_blacklist') !== undefined) {
+      return {};
+    }
+    // Else anybody could have this machine look at what is only meant for the home network.
+    const own = reading.value('ip_range_blacklist');
+    return Array.isArray(own) ? { url_preview_ip_range_blacklist: own.map(String) } : {};
+  }
+
+  registration(): Registration {
+    return readRegistration(this.#needs.file.read());
+  }
+
+  setRegistration(mode: RegistrationMode): Changed {
+    const { file } = this.#needs;
+    return this.#write(registrationChanges(mode, file.read()));
+  }
+
+  #write(changes: Readonly<Record<string, JsonValue | undefined>>): Changed {
+    const { file, onChanged, onReload } = this.#needs;
+    const before = file.read();
+    file.edit(changes);
+    const after = file.read();
+    const moved = Object.keys(changes).filter((path) => !isSame(before.value(path), after.value(path)));
+    const reloading = moved.filter((path) => file.describe(path).reloads);
+    if (reloading.length > 0) onReload();
+    if (moved.length > 0) onChanged();
+    return { needsRestart: moved.length > reloading.length };
+  }
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function describe(entry: CatalogueEntry, file: ConfigFile, reading: ConfigReading): Setting {
+  const { fallback, reloads } = file.describe(entry.path);
+  const written = reading.written(entry.path);
+  const isSet = written !== undefined && written !== null;
+  const isSecret = entry.kind === 'secret';
+  // Text as it is written: a path that is read has become absolute.
+  const value = isSet && (entry.kind === 'text' || entry.kind === 'list') ? written : reading.value(entry.path);
+  const problem = reading.problems.find(({ option }) => option === entry.path);
+  return {
+    ...entry,
+    value: isSecret ? null : toValue(value),
+    default: isSecret ? null : toValue(fallback),
+    isSet,
+    needsRestart: !reloads,
+    ...(problem === undefined ? {} : { problem: problem.message }),
+  };
+}
+
+function toValue(value: unknown): SettingValue {
+  if (Array.isArray(value)) return value.map(String);
+  switch (typeof value) {
+    case 'string':
+    case 'number':
+      return value;
+    case 'boolean':
+      return value;
+    default:
+      return null;
+  }
+}
+
+const UNITS = {
+  bytes: [
+    ['G', 2 ** 30],
+    ['M', 2 ** 20],
+    ['K', 2 ** 10],
+  ],
+  duration: [
+    ['d', 86_400_000],
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1000],
+  ],
+} as const;
+
+function toWritten(
+  entry: CatalogueEntry,
+  value: SettingValue,
+  choices: readonly (string | boolean)[] | undefined,
+): JsonValue | undefined {
+  const { path, kind } = entry;
+  if (value === null) return undefined;
+  switch (kind) {
+    case 'switch':
+      if (typeof value !== 'boolean') throw mistake(path, 'This is either on or off');
+      return value;
+    case 'number':
+      if (typeof value !== 'number') throw mistake(path, 'This has to be a number');
+      return value;
+    case 'bytes':
+    case 'duration': {
+      if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+        throw mistake(path, kind === 'bytes' ? 'This has to be a size in bytes' : 'This has to be a time in ms');
+      }
+      // As a person would write it, where that says the same.
+      const unit = value === 0 ? undefined : UNITS[kind].find(([, factor]) => value % factor === 0);
+      return unit === undefined ? value : `${value / unit[1]}${unit[0]}`;
+    }
+    case 'choice': {
+      const chosen = choices?.find((choice) => String(choice) === String(value));
+      if (chosen === undefined) throw mistake(path, 'This is none of the choices');
+      return chosen;
+    }
+    case 'list':
+      if (!Array.isArray(value)) throw mistake(path, 'This has to be a list');
+      return value;
+    case 'text':
+    case 'secret':
+      if (typeof value !== 'string') throw mistake(path, 'This has to be text');
+      // Nothing typed is nothing set.
+      return value.trim() === '' ? undefined : value;
+  }
+}
+
+function mistake(field: string, message: string): MatrixError {
+  return new MatrixError('M_INVALID_PARAM', message, { fields: { field } });
+}

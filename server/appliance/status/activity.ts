@@ -1,0 +1,128 @@
+import type { Module, ModuleMigrations } from '../../module.ts';
+import type { Database } from '../../storage/types.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
+import type { History } from '../contract.ts';
+
+const HOUR_MS = 3_600_000;
+/** How often it is noted who is there and what memory is used. */
+const SAMPLE_EVERY_MS = 300_000;
+/** How many hours are kept. */
+export const HOURS_KEPT = 31 * 24;
+
+/** A table of an hour a row, so that neither its size nor what it costs to read depends on how much was ever written. */
+export const activityMigrations: ModuleMigrations = {
+  owner: 'activity',
+  migrations: [
+    {
+      sql: `
+        CREATE TABLE activity_hours (
+          -- Since the epoch.
+          hour INTEGER PRIMARY KEY,
+          messages INTEGER NOT NULL DEFAULT 0,
+          active_people INTEGER NOT NULL DEFAULT 0,
+          -- The most that was seen in that hour.
+          resident_bytes INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+      `,
+    },
+  ],
+};
+
+/** What went on, by the hour. */
+export interface Activity {
+  /** Messages that came in or were sent, from the hour of a time (ms since the epoch) on. */
+  messagesSince(at: number): number;
+  /** The last `hours` of them, the present one included. */
+  history(hours: number): History;
+}
+
+interface ActivityNeeds {
+  readonly db: Database;
+  readonly clock: Clock;
+  /** How many people of this server were seen since a time, ms since the epoch. */
+  readonly countActiveSince: (at: number) => number;
+  readonly residentBytes?: () => number;
+}
+
+interface Row {
+  hour: number;
+  messages: number;
+  active_people: number;
+  resident_bytes: number;
+}
+
+const MESSAGES = new Set(['m.room.message', 'm.room.encrypted', 'm.sticker', 'm.poll.start']);
+
+/** Counts messages as they are stored, and notes now and then who is there. */
+export function activity(needs: ActivityNeeds): Module & { readonly activity: Activity } {
+  const { db, clock, countActiveSince, residentBytes = () => process.memoryUsage.rss() } = needs;
+  const add = db.prepareWrite(`
+    INSERT INTO activity_hours (hour, messages) VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1`);
+  const note = db.prepareWrite(`
+    INSERT INTO activity_hours (hour, active_people, resident_bytes) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET active_people = max(active_people, excluded.active_people),
+      resident_bytes = max(resident_bytes, excluded.resident_bytes)`);
+  const forget = db.prepareWrite('DELETE FROM activity_hours WHERE hour < ?');
+  const list = db.prepareRead<Row>(`
+    SELECT hour, messages, active_people, resident_bytes FROM activity_hours WHERE hour BETWEEN ? AND ? ORDER BY hour`);
+  const sum = db.prepareRead<{ messages: number | null }>(
+    'SELECT sum(messages) AS messages FROM activity_hours WHERE hour >= ?',
+  );
+
+  const hourOf = (at: number): number => Math.floor(at / HOUR_MS);
+  const sample = (): void => {
+    const hour = hourOf(clock.now());
+    const people = countActiveSince(hour * HOUR_MS);
+    db.write((tx) => {
+      note.run(tx, hour, people, residentBytes());
+      forget.run(tx, hour - HOURS_KEPT);
+    });
+  };
+  let timer: Timer | undefined;
+  const tick = (): void => {
+    sample();
+    timer = clock.after(SAMPLE_EVERY_MS, tick);
+  };
+
+  return {
+    name: 'activity',
+    projections: [
+      {
+        name: 'activity',
+        project: (tx, event, { live }) => {
+          if (live && event.verdict === 'accepted' && MESSAGES.has(event.type)) add.run(tx, hourOf(clock.now()));
+        },
+      },
+    ],
+    start: tick,
+    stop: () => {
+      timer?.cancel();
+      sample();
+    },
+    activity: {
+      messagesSince: (at) => sum.find(hourOf(at))?.messages ?? 0,
+      history: (asked) => {
+        const hours = Math.min(Math.max(1, Math.trunc(asked)), HOURS_KEPT);
+        const last = hourOf(clock.now());
+        const first = last - hours + 1;
+        const history = { messages: zeros(hours), activePeople: zeros(hours), residentBytes: zeros(hours) };
+        for (const row of list.list(first, last)) {
+          history.messages[row.hour - first] = row.messages;
+          history.activePeople[row.hour - first] = row.active_people;
+          history.residentBytes[row.hour - first] = row.resident_bytes;
+        }
+        // The present hour is only noted every few minutes.
+        history.residentBytes[hours - 1] = Math.max(history.residentBytes[hours - 1] ?? 0, residentBytes());
+        history.activePeople[hours - 1] = Math.max(
+          history.activePeople[hours - 1] ?? 0,
+          countActiveSince(last * HOUR_MS),
+        );
+        return { startsAt: first * HOUR_MS, ...history };
+      },
+    },
+  };
+}
+
+function zeros(length: number): number[] {
+  return Array.from({ length }, () => 0);
+}

@@ -1,0 +1,79 @@
+import { statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { backupName, makeBackup } from '../appliance/backups/make.ts';
+import { systemDisk } from '../appliance/backups/disk.ts';
+import { checkNewPassphrase } from '../appliance/backups/passphrase.ts';
+import { openBackupSource } from '../appliance-ports/backups.ts';
+import { defaultDataDir } from '../config/data-dir.ts';
+import { systemRandom } from '../util/random.ts';
+import { type Command, CommandError, parseFlags } from './command.ts';
+import { explainFailure, findPassphrase, PASSPHRASE_VARIABLE } from './passphrase.ts';
+
+export const backup: Command = {
+  name: 'backup',
+  help: `Usage: hearth backup [options]
+
+Writes the database, media, signing key and configuration of a server into one encrypted file, and reads it back. The server
+may be running.
+
+  --data-dir DIR          the data directory (${defaultDataDir()} unless given)
+  -o, --output FILE       the new file, or a directory for it; the directory backups in the data directory unless given
+  --no-media              leave media out
+  --passphrase-file FILE  a file with the passphrase; else the variable ${PASSPHRASE_VARIABLE} is used, or it is asked for`,
+  run: async (args, terminal) => {
+    const { values } = parseFlags(args, {
+      options: {
+        'data-dir': { type: 'string' },
+        output: { type: 'string', short: 'o' },
+        'no-media': { type: 'boolean' },
+        'passphrase-file': { type: 'string' },
+      },
+    });
+    const dataDir = resolve(values['data-dir'] ?? defaultDataDir());
+    const stopping = new AbortController();
+    const stop = (): void => stopping.abort(new CommandError('Broken off; nothing was left'));
+    process.on('SIGINT', stop).on('SIGTERM', stop);
+    try {
+      const source = openBackupSource(dataDir);
+      try {
+        const passphrase = await findPassphrase(values['passphrase-file'], { isNew: true });
+        checkNewPassphrase(passphrase);
+        const now = Date.now();
+        const made = await makeBackup({
+          source,
+          dataDir,
+          path: outputPath(values.output, dataDir, backupName(source.serverName, now)),
+          passphrase,
+          media: values['no-media'] !== true,
+          scheduled: false,
+          now,
+          random: systemRandom,
+          disk: systemDisk,
+          signal: stopping.signal,
+          progress: () => undefined,
+        });
+        terminal.print(made.path);
+        terminal.complain(`${made.files} files, ${(made.bytes / 1_048_576).toFixed(1)} MB, read back and found whole`);
+        if (made.missingMedia + made.damagedMedia > 0) {
+          terminal.complain(
+            `Of the media, ${made.missingMedia} are missing and ${made.damagedMedia} are damaged on the disk`,
+          );
+        }
+        return 0;
+      } finally {
+        source.close();
+      }
+    } catch (error) {
+      throw explainFailure(error);
+    } finally {
+      process.off('SIGINT', stop).off('SIGTERM', stop);
+    }
+  },
+};
+
+/** A directory gets a file of the usual name. */
+function outputPath(output: string | undefined, dataDir: string, name: string): string {
+  if (output === undefined) return join(dataDir, 'backups', name);
+  const path = resolve(output);
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? join(path, name) : path;
+}

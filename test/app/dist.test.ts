@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type Configuration, Packager } from 'electron-builder';
+import { dist, type Made, readConfiguration } from '../../build/dist.ts';
+import { eventually } from '../kit/test-network.ts';
+import { type Packed, readAsar, unpackAsar } from './asar.ts';
+import { launch, runtime } from './driver.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const folder = mkdtempSync(join(tmpdir(), 'hearth-dist-'));
+const { privateKey } = generateKeyPairSync('ed25519');
+let made: Made;
+let resources: string;
+let packed: Packed[];
+/** What is inside the package, as the program in it sees it. */
+const inside = join(folder, 'inside');
+
+before(async () => {
+  made = await dist({
+    output: join(folder, 'dist'),
+    feed: 'https://updates.example.org/hearth',
+    signKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  });
+  const unpacked = readdirSync(made.output).find((name) => name.endsWith('-unpacked') || name.startsWith('mac'));
+  assert.ok(unpacked !== undefined, 'the unpacked program is there');
+  resources = join(made.output, unpacked, 'resources');
+  packed = readAsar(join(resources, 'app.asar'));
+  unpackAsar(join(resources, 'app.asar'), inside);
+  console.log(`The package holds ${made.hasRuntime ? "Electron's own runtime" : "a stand-in for Electron's runtime"}.`);
+  for (const each of made.leftOut) console.log(`Not made here: ${each}`);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the package holds what runs and nothing else', () => {
+  const paths = packed.map(({ path }) => path);
+  for (const needed of [
+    'package.json',
+    'main/main.js',
+    'main/preload.cjs',
+    'server/cli.js',
+    'server/cli/start-for-shell.js',
+    'server/modules/content-repository/thumbnailer/worker.js',
+    'build/renderer/index.html',
+    'build/icons/tray-online-light.png',
+    'build/icons/hearth-256.png',
+    'assets/templates/notif_mail.html',
+  ]) {
+    assert.ok(paths.includes(needed), `${needed} is missing`);
+  }
+  assert.ok(
+    paths.some((path) => /^build\/renderer\/assets\/.+\.js$/.test(path)),
+    'the interface is built',
+  );
+  const packages = ['better-sqlite3', 'sharp', '@node-rs/argon2', '@node-rs/bcrypt', 'minijinja-js'];
+  for (const name of packages) assert.ok(paths.includes(`node_modules/${name}/package.json`), name);
+  const strange = paths.filter(
+    (path) =>
+      !/^(?:package\.json|LICENSE|(?:main|server|assets|build|node_modules)\/.*)$/.test(path) ||
+      /(?:^|\/)(?:test|bench|renderer\/views)\//.test(path.replace(/^node_modules\/.*$/, '')) ||
+      /\.tsx?$|\.map$/.test(path),
+  );
+  assert.deepEqual(strange, []);
+  const native = packed.filter(({ path }) => /\.node$|\.so(?:\.|$)/.test(path));
+  assert.ok(native.length >= 4 && native.every(({ isUnpacked }) => isUnpacked), 'native code lies beside the archive');
+  const foreign = native.filter(({ path }) => !path.includes(process.arch) || !path.includes(process.platform));
+  assert.deepEqual(foreign, [], 'none for other systems');
+  assert.ok(!paths.some((path) => /better-sqlite3\/(?:deps|src)\//.test(path)), 'no sources of what is built');
+});
+
+test('the server inside the package starts, makes an account and lets it log in', async () => {
+  const data = join(folder, 'data');
+  const cli = join(inside, 'server', 'cli.js');
+  const server = spawn(process.execPath, [cli, 'serve', '--data-dir', data, '--client-port', '0'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  try {
+    const url = await addressOf(server);
+    const register = ['register-user', '--data-dir', data, '-u', 'nora', '-p', 'a quiet evening', '--admin'];
+    execFileSync(process.execPath, [cli, ...register, url], { stdio: 'pipe' });
+    const response = await fetch(`${url}/_matrix/client/v3/login`, {
+      method: 'POST',
+      body: JSON.stringify({
+        type: 'm.login.password',
+        identifier: { type: 'm.id.user', user: 'nora' },
+        password: 'a quiet evening',
+      }),
+    });
+    assert.equal(response.status, 200);
+    const { user_id: userId } = (await response.json()) as { user_id: string };
+    assert.equal(userId, '@nora:localhost');
+  } finally {
+    const ended = new Promise((resolve) => void server.once('exit', resolve));
+    server.kill('SIGTERM');
+    assert.equal(await ended, 0);
+  }
+});
+
+async function addressOf(server: ChildProcess): Promise<string> {
+  let output = '';
+  server.stdout?.on('data', (piece: Buffer) => (output += piece.toString()));
+  server.stderr?.on('data', (piece: Buffer) => (output += piece.toString()));
+  let found: string | undefined;
+  await eventually('the server says where it is', () => {
+    found = /Clients connect to (http:\/\/\S+:\d+)/.exec(output)?.[1];
+    assert.equal(server.exitCode, null, output);
+    return found !== undefined;
+  });
+  return found ?? assert.fail(output);
+}
+
+test('the shell inside the package starts the server inside the package', async () => {
+  // With a real runtime, the stories of the shell run the same bundle.
+  if (runtime !== undefined) return assert.ok(existsSync(join(inside, 'main', 'main.js')));
+  await using shell = await launch({ program: join(inside, 'main', 'main.js') });
+  await shell.until('the server runs', ({ server }) => server.kind === 'running');
+  assert.equal((await shell.control('GET /status')).status, 200);
+  assert.match(await shell.page<string>(`fetch('/').then((r) => r.text())`), /<div id=|<main|<script/);
+  assert.equal(await shell.quit(), 0, shell.output);
+});
+
+test('updates find their feed, and can be checked with the key that is inside', () => {
+  const config = readFileSync(join(resources, 'app-update.yml'), 'utf8');
+  assert.match(config, /provider: generic\nurl: https:\/\/updates\.example\.org\/hearth/);
+  const key = createPublicKey(readFileSync(join(resources, 'update-key.pem'), 'utf8'));
+  assert.equal(key.asymmetricKeyType, 'ed25519');
+  const descriptions = readdirSync(made.output).filter((name) => name.endsWith('.yml') && name.startsWith('latest'));
+  for (const name of descriptions) {
+    const signature = Buffer.from(readFileSync(join(made.output, `${name}.sig`), 'utf8'), 'base64');
+    assert.ok(verify(null, readFileSync(join(made.output, name)), key, signature), `${name} is signed`);
+  }
+  const image = readdirSync(made.output).find((name) => name.endsWith('.AppImage'));
+  if (image === undefined) {
+    assert.ok(made.leftOut.length > 0, 'what was not made is said');
+    return;
+  }
+  const text = readFileSync(join(made.output, 'latest-linux.yml'), 'utf8');
+  assert.ok(text.includes(image) && text.includes('blockMapSize'), 'it can be fetched in parts');
+  assert.ok((statSync(join(made.output, image)).mode & 0o111) !== 0);
+  if (made.hasRuntime) return;
+  // The stand-in of the part that mounts the rest is a program of the system: what follows it is the rest.
+  const offset = String(statSync('/bin/true').size);
+  const list = execFileSync('unsquashfs', ['-o', offset, '-l', join(made.output, image)]).toString();
+  for (const name of ['AppRun', 'hearth.desktop', 'resources/app.asar', 'usr/share/icons/hicolor/256x256']) {
+    assert.ok(list.includes(name), `${name} is in the AppImage`);
+  }
+});
+
+test('the configuration is valid for every system, hardened, and what it names is there', async () => {
+  const config = readConfiguration();
+  const validate = (configuration: Configuration): Promise<void> =>
+    new Packager({ config: configuration, projectDir: root }).validateConfig();
+  await validate({ ...config, electronVersion: '45.0.0' });
+  const mistaken = { ...config, win: { ...config.win, tragets: ['nsis'] } } as Configuration;
+  await assert.rejects(validate(mistaken), /configuration\.win/, 'a mistake would be found');
+  const { win, nsis, mac, dmg, linux, electronFuses } = config;
+  assert.deepEqual([win?.target, mac?.target, linux?.target], [['nsis'], ['dmg', 'zip'], ['AppImage', 'deb']]);
+  assert.equal(nsis?.deleteAppDataOnUninstall, false);
+  assert.equal(mac?.hardenedRuntime, true);
+  assert.ok(dmg !== undefined && config.fileAssociations === undefined);
+  assert.deepEqual(
+    [electronFuses?.onlyLoadAppFromAsar, electronFuses?.enableNodeOptionsEnvironmentVariable],
+    [true, false],
+  );
+  for (const name of [win?.icon, mac?.icon, linux?.icon, mac?.entitlements, mac?.entitlementsInherit]) {
+    assert.ok(typeof name === 'string' && existsSync(join(root, name)), String(name));
+  }
+  const icns = readFileSync(join(root, 'build/icons/icon.icns'));
+  assert.equal(icns.toString('ascii', 0, 4), 'icns');
+  assert.equal(icns.readUInt32BE(4), icns.length);
+  const ico = readFileSync(join(root, 'build/icons/icon.ico'));
+  assert.deepEqual([ico.readUInt16LE(2), ico.readUInt16LE(4)], [1, 7]);
+  for (const entitlements of ['build/entitlements.mac.plist', 'build/entitlements.mac.inherit.plist']) {
+    assert.match(readFileSync(join(root, entitlements), 'utf8'), /com\.apple\.security\.cs\.allow-jit/);
+  }
+});

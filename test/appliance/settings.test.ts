@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { catalogue } from '../../server/appliance/settings/catalogue.ts';
+import { configFile } from '../../server/appliance-ports/config-file.ts';
+import { editConfigText } from '../../server/config/edit.ts';
+import { ConfigError } from '../../server/config/problems.ts';
+import { tempDir } from '../config/files.ts';
+import { TestAppliance } from './appliance-kit.ts';
+
+test('a setting is written where it belongs, and every comment and other line stays', async () => {
+  await using house = await TestAppliance.start();
+  const file = join(house.dataDir, 'homeserver.yaml');
+  const own =
+    '# Chosen by Nora.\nmax_upload_size: 20M # enough for photos\nretention:\n  # old things\n  enabled: false\n';
+  writeFileSync(file, `${readFileSync(file, 'utf8')}\n${own}`);
+  const before = readFileSync(file, 'utf8').split('\n');
+  const values = {
+    max_upload_size: 100 * 2 ** 20,
+    'presence.enabled': 'untracked',
+    admin_contact: 'mailto:nora@example.com',
+  };
+  assert.deepEqual(await house.call('PUT /settings', { body: { values } }), { needsRestart: true });
+  const after = readFileSync(file, 'utf8').split('\n');
+  assert.deepEqual(
+    after.filter((line) => !before.includes(line)),
+    [
+      'max_upload_size: 100M # enough for photos',
+      'presence:',
+      '  enabled: untracked',
+      'admin_contact: mailto:nora@example.com',
+    ],
+  );
+  assert.deepEqual(
+    before.filter((line) => !after.includes(line)),
+    ['max_upload_size: 20M # enough for photos'],
+  );
+  if (process.platform !== 'win32') assert.equal(statSync(file).mode & 0o777, 0o600);
+
+  const { settings } = await house.call('GET /settings');
+  const find = (path: string) => settings.find((setting) => setting.path === path);
+  assert.equal(find('max_upload_size')?.value, 100 * 2 ** 20);
+  assert.equal(find('max_upload_size')?.default, 50 * 2 ** 20);
+  assert.equal(find('presence.enabled')?.value, 'untracked');
+  assert.equal(find('presence.enabled')?.isSet, true);
+  assert.equal(find('session_lifetime')?.isSet, false);
+
+  // Back to how it was: what was made for it goes with it, the remark above stays.
+  const nothing = { max_upload_size: null, 'presence.enabled': null, admin_contact: null };
+  await house.call('PUT /settings', { body: { values: nothing } });
+  const cleared = readFileSync(file, 'utf8');
+  assert.match(cleared, /# Chosen by Nora\./);
+  assert.doesNotMatch(cleared, /presence|admin_contact|^max_upload_size/m);
+  assert.equal((await house.call('POST /server/restart')).line, 'setup', 'the server runs with it');
+});
+
+test('a mistake is refused by its field, and the file is untouched', async () => {
+  await using house = await TestAppliance.start();
+  const file = join(house.dataDir, 'homeserver.yaml');
+  const before = readFileSync(file, 'utf8');
+  for (const [path, value, message] of [
+    ['public_baseurl', 'chat.example.com', /http/],
+    ['max_upload_size', 'much', /size in bytes/],
+    ['max_upload_size', -1, /size in bytes/],
+    ['presence.enabled', 'perhaps', /none of the choices/],
+    ['auto_join_rooms', ['no alias'], /room alias/],
+    ['email.smtp_port', 0, /from 1 to 65535/],
+    ['allow_guest_access', 'yes', /on or off/],
+    ['email.smtp_host', 'mail.example.com', /notif_from/],
+    ['server_name', 'other.example.com', /no such setting/],
+    ['registration_shared_secret', 'x', /no such setting/],
+  ] as const) {
+    const answer = await house.ask('PUT /settings', { body: { values: { [path]: value as string } } });
+    assert.equal(answer.status, 400, path);
+    const { field, error } = answer.body as { field: string; error: string };
+    assert.equal(field, path);
+    assert.match(error, message, path);
+    assert.equal(readFileSync(file, 'utf8'), before);
+  }
+  assert.deepEqual(
+    readdirSync(house.dataDir).filter((name) => name.includes('.new')),
+    [],
+  );
+});
+
+test('a secret is never sent back', async () => {
+  await using house = await TestAppliance.start();
+  const values = {
+    'email.smtp_host': 'mail.example.com',
+    'email.notif_from': 'h@example.com',
+    'email.smtp_pass': 'hush-hush',
+  };
+  await house.call('PUT /settings', { body: { values } });
+  const answer = await house.call('GET /settings');
+  const password = answer.settings.find(({ path }) => path === 'email.smtp_pass');
+  assert.equal(password?.value, null);
+  assert.equal(password?.isSet, true);
+  assert.doesNotMatch(JSON.stringify(answer), /hush/);
+  assert.match(readFileSync(join(house.dataDir, 'homeserver.yaml'), 'utf8'), /smtp_pass: hush-hush/);
+});
+
+test('what can change while the server runs asks for no restart', async () => {
+  await using house = await TestAppliance.start();
+  const change = async (values: Record<string, string | number>) =>
+    (await house.call('PUT /settings', { body: { values } })).needsRestart;
+  assert.equal(await change({ 'hearth.log_level': 'warn' }), false);
+  assert.equal(await change({ 'hearth.log_level': 'warn', 'hearth.log_files_kept': 3 }), true);
+  assert.equal(await change({ 'hearth.log_files_kept': 3 }), false, 'nothing has changed');
+});
+
+test('previews of links bring the list with them that keeps them off the home network', async () => {
+  await using house = await TestAppliance.start();
+  await house.call('PUT /settings', { body: { values: { url_preview_enabled: true } } });
+  const config = parse(readFileSync(join(house.dataDir, 'homeserver.yaml'), 'utf8')) as Record<string, string[]>;
+  assert.ok(config['url_preview_ip_range_blacklist']?.includes('192.168.0.0/16'));
+});
+
+test('who may come is closed until it is opened, by invitation or to everybody, with a warning', async () => {
+  await using house = await TestAppliance.start();
+  const file = join(house.dataDir, 'homeserver.yaml');
+  const config = (): Record<string, unknown> => parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const closed = await house.call('GET /registration');
+  assert.equal(closed.mode, 'closed');
+  assert.equal(closed.openIsSafe, false);
+  assert.ok(closed.reasons.length > 0);
+
+  await house.call('PUT /registration', { body: { mode: 'invitation' } });
+  assert.equal((await house.call('GET /registration')).mode, 'invitation');
+  assert.equal(config()['registration_requires_token'], true);
+
+  assert.deepEqual(await house.call('PUT /registration', { body: { mode: 'open' } }), { needsRestart: true });
+  assert.equal((await house.call('GET /registration')).mode, 'open');
+  assert.equal(config()['enable_registration_without_verification'], true);
+  await house.call('POST /server/restart');
+  assert.equal((await house.call('GET /status')).line, 'setup');
+
+  await house.call('PUT /registration', { body: { mode: 'closed' } });
+  assert.equal((await house.call('GET /registration')).mode, 'closed');
+  assert.equal(config()['enable_registration_without_verification'], undefined);
+});
+
+test('every setting is an option there is, of the kind it is shown as', (t) => {
+  const file = configFile(tempDir(t));
+  const seen = new Set<string>();
+  for (const { path, kind, choices, title, help } of catalogue) {
+    assert.ok(!seen.has(path), path);
+    seen.add(path);
+    assert.ok(title.length > 0 && help.length > 0, path);
+    const facts = file.describe(path);
+    assert.equal(kind === 'secret', facts.isSecret, path);
+    assert.deepEqual(choices?.map(({ value }) => value).toSorted(), facts.choices?.map(String).toSorted(), path);
+    if (facts.fallback !== undefined && facts.fallback !== null) {
+      const expected = {
+        switch: 'boolean',
+        number: 'number',
+        bytes: 'number',
+        duration: 'number',
+        list: 'object',
+      } as Record<string, string>;
+      const type = expected[kind];
+      if (type !== undefined) assert.equal(typeof facts.fallback, type, path);
+    }
+  }
+});
+
+test('oddities of YAML survive a change of something else, or the change is refused', () => {
+  const edit = (text: string, changes: Parameters<typeof editConfigText>[2]): string =>
+    editConfigText('x.yaml', text, changes);
+  const odd = [
+    'server_name: home.example # ours',
+    "admin_contact: 'yes'",
+    'a: &anchor {x: 1, y: [a,  b]}',
+    'b: *anchor',
+    'c:',
+    '  <<: *anchor',
+    '  z: 0o17',
+    'long: "a line that is longer than eighty characters by far, so that some programs would fold it here, and here"',
+    'block: |',
+    '  two',
+    '  lines',
+    '',
+    '# the end',
+    '',
+  ].join('\n');
+  const changed = edit(odd, { pid_file: 'run.pid' });
+  assert.deepEqual(
+    changed.split('\n').filter((line) => !odd.split('\n').includes(line)),
+    ['a: &anchor {x: 1, y: [a, b]}', 'pid_file: run.pid'],
+  );
+  assert.equal(edit(changed, { pid_file: undefined }).includes('pid_file'), false);
+  assert.match(edit('', { 'hearth.log_level': 'warn' }), /^hearth:\n {2}log_level: warn\n$/);
+  assert.match(edit('hearth:\n', { 'hearth.log_level': 'warn' }), /^hearth:\n {2}log_level: warn\n$/);
+  assert.match(edit('a: 1\n', { admin_contact: 'no' }), /admin_contact: "no"/);
+  assert.match(
+    edit('hearth: {log_level: info} # x\n', { 'hearth.log_level': 'warn' }),
+    /^hearth: \{log_level: warn\} # x\n$/,
+  );
+  for (const text of [
+    'a: [',
+    '- a\n',
+    'just text',
+    'hearth: &h {x: 1}\nb: *h\n'.replace('hearth: &h', 'b0: &h').replace('b: ', 'hearth: '),
+  ]) {
+    assert.throws(() => edit(text, { 'hearth.log_level': 'warn' }), ConfigError, text);
+  }
+});

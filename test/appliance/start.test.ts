@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { hearth, launch, type Running } from '../cli/processes.ts';
+import { tempDir } from '../config/files.ts';
+import { eventually } from '../kit/test-network.ts';
+
+const CLI = new URL('../../server/cli.ts', import.meta.url);
+const WINDOWS = process.platform === 'win32' && 'signals do not reach a program gracefully on Windows';
+
+function start(t: TestContext, dataDir: string, ...args: string[]): Running {
+  return launch(t, CLI, ['start', '--data-dir', dataDir, '--client-port', '0', '--control-port', '0', ...args]);
+}
+
+interface Control {
+  readonly url: string;
+  readonly token: string;
+}
+
+function control(dataDir: string): Control {
+  return JSON.parse(readFileSync(join(dataDir, 'control.json'), 'utf8')) as Control;
+}
+
+async function ask(
+  { url, token }: Control,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Record<string, unknown>> {
+  const response = await fetch(`${url}/_hearth/control${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return (await response.json()) as Record<string, unknown>;
+}
+
+async function isReady(dataDir: string): Promise<Control> {
+  await eventually('the homeserver runs', async () => {
+    const { line } = await ask(control(dataDir), 'GET', '/status');
+    return line !== 'starting';
+  });
+  return control(dataDir);
+}
+
+test('the program prints a link that opens its page once, and leaves nothing behind when it ends', {
+  skip: WINDOWS,
+}, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  const running = start(t, dataDir);
+  const [, url = '', secret = ''] = await running.until(/Open (http:\/\/127\.0\.0\.1:\d+)\/#\/link\/([\w-]{40,})/);
+  const own = await isReady(dataDir);
+  assert.equal(own.url, url);
+  assert.equal(statSync(join(dataDir, 'control.json')).mode & 0o777, 0o600);
+  assert.equal(readFileSync(join(dataDir, 'homeserver.pid'), 'utf8').trim(), String(running.child.pid));
+  const open = async (link: string): Promise<{ status: number; token: string }> => {
+    const response = await fetch(`${url}/_hearth/control/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ link }),
+    });
+    return { status: response.status, token: ((await response.json()) as { token: string }).token };
+  };
+  const session = await open(secret);
+  assert.equal(session.status, 200);
+  assert.equal((await open(secret)).status, 403);
+
+  const more = await hearth(t, ['link', '--data-dir', dataDir]);
+  assert.equal(more.code, 0, more.err);
+  const [, another = ''] = /#\/link\/([\w-]+)\n$/.exec(more.out) ?? [];
+  assert.equal((await open(another)).status, 200);
+  const refused = await ask({ url, token: session.token }, 'POST', '/links');
+  assert.equal(refused['errcode'], 'M_FORBIDDEN', 'a session makes no links for others');
+
+  running.child.kill('SIGTERM');
+  assert.equal((await running.ended()).code, 0);
+  assert.equal(existsSync(join(dataDir, 'control.json')), false);
+  assert.equal(existsSync(join(dataDir, 'homeserver.pid')), false);
+  const none = await hearth(t, ['link', '--data-dir', dataDir]);
+  assert.equal(none.code, 1);
+  assert.match(none.err, /No Hearth with an interface runs/);
+});
+
+test('a second start on the same data points at the first one, and does not disturb it', {
+  skip: WINDOWS,
+}, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  const first = start(t, dataDir);
+  await first.until(/Open /);
+  await isReady(dataDir);
+  const second = await start(t, dataDir).ended();
+  assert.equal(second.code, 1);
+  assert.match(second.err, /runs on .* already\. Open http:\/\/127\.0\.0\.1:\d+\/#\/link\/[\w-]+\n/);
+  assert.equal(readFileSync(join(dataDir, 'homeserver.pid'), 'utf8').trim(), String(first.child.pid));
+  assert.equal((await ask(control(dataDir), 'GET', '/status'))['line'], 'setup');
+});
+
+test('what a killed program left behind is no obstacle', { skip: WINDOWS }, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  const first = start(t, dataDir);
+  await first.until(/Open /);
+  await isReady(dataDir);
+  first.child.kill('SIGKILL');
+  await once(first.child, 'exit');
+  assert.ok(existsSync(join(dataDir, 'control.json')));
+  const second = start(t, dataDir);
+  await second.until(/Open /);
+  assert.equal((await ask(await isReady(dataDir), 'GET', '/status'))['line'], 'setup');
+  assert.equal(readFileSync(join(dataDir, 'homeserver.pid'), 'utf8').trim(), String(second.child.pid));
+});
+
+test('a mistake in the configuration keeps the server from starting, not the page that explains it', {
+  skip: WINDOWS,
+}, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  assert.equal((await hearth(t, ['generate-config', '--server-name', 'home.example', '--data-dir', dataDir])).code, 0);
+  const file = join(dataDir, 'homeserver.yaml');
+  writeFileSync(file, `${readFileSync(file, 'utf8')}\nlisteners: [\n`);
+  const running = start(t, dataDir);
+  await running.until(/Open /);
+  const status = await ask(await isReady(dataDir), 'GET', '/status');
+  assert.equal(status['line'], 'failed');
+  assert.match(JSON.stringify(status['reasons']), /homeserver\.yaml:\d+:\d+/);
+  running.child.kill('SIGTERM');
+  assert.equal((await running.ended()).code, 0);
+});
+
+test('killed at any moment of the last step, setting up can be done again', { skip: WINDOWS }, async (t) => {
+  const account = { username: 'nora', password: 'a quiet evening' };
+  const moments: readonly (readonly [string, (dataDir: string) => boolean])[] = [
+    ['before anything was done', () => true],
+    ['the new key is there', (dataDir) => existsSync(join(dataDir, 'hearth.home.arpa.signing.key'))],
+    ['the old database is set aside', (dataDir) => existsSync(join(dataDir, 'homeserver.db.unused'))],
+    [
+      'the new configuration is there',
+      (dataDir) => readFileSync(join(dataDir, 'homeserver.yaml'), 'utf8').includes('arpa'),
+    ],
+    [
+      'the new database is there',
+      (dataDir) => existsSync(join(dataDir, 'homeserver.db.unused')) && existsSync(join(dataDir, 'homeserver.db')),
+    ],
+  ];
+  for (const [moment, hasCome] of moments) {
+    const dataDir = join(tempDir(t), 'data');
+    const first = start(t, dataDir);
+    await first.until(/Open /);
+    const own = await isReady(dataDir);
+    await ask(own, 'PUT', '/setup', { reach: 'home', serverName: 'hearth.home.arpa' });
+    const finishing = ask(own, 'POST', '/setup/finish', account).catch(() => undefined);
+    // Nothing is waited for but the moment itself.
+    while (!hasCome(dataDir)) await new Promise((resolve) => setImmediate(resolve));
+    first.child.kill('SIGKILL');
+    await Promise.all([once(first.child, 'exit'), finishing]);
+
+    const second = start(t, dataDir);
+    await second.until(/Open /);
+    const again = await isReady(dataDir);
+    const { line } = await ask(again, 'GET', '/status');
+    assert.ok(line === 'setup' || line === 'network-only', `${moment}: ${String(line)}`);
+    if (line === 'setup') {
+      const setup = (await ask(again, 'GET', '/setup')) as { draft: { serverName: string } };
+      assert.equal(setup.draft.serverName, 'hearth.home.arpa', 'the answers are still there');
+      const done = await ask(again, 'POST', '/setup/finish', account);
+      assert.equal(done['userId'], '@nora:hearth.home.arpa', `${moment}: ${JSON.stringify(done)}`);
+    }
+    const session = await fetch(`${again.url}/_hearth/control/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(account),
+    });
+    assert.equal(session.status, 200, moment);
+    second.child.kill('SIGKILL');
+    await once(second.child, 'exit');
+  }
+});
