@@ -17,6 +17,7 @@ import { logTargetOf, openLogOf, tryLoad } from './start.ts';
 import { watchProcess } from './watch-process.ts';
 
 const SERVER_NAME = 'localhost';
+const LASTING = new Set(['EACCES', 'EEXIST', 'ENOTDIR', 'EROFS']);
 const terminal = {
   print: (line: string) => process.stdout.write(`${line}\n`),
   complain: (line: string) => process.stderr.write(`${line}\n`),
@@ -29,7 +30,7 @@ try {
   const message = error instanceof Error ? error.message : String(error);
   terminal.complain(error instanceof CommandError ? message : String(error instanceof Error ? error.stack : error));
   // What a person has to change first is not tried again.
-  port.tell({ type: 'failed', message, isFinal: error instanceof CommandError || isForbidden(error) });
+  port.tell({ type: 'failed', message, isFinal: error instanceof CommandError || isAboutPlace(error) });
   process.exitCode = 1;
   port.close();
 }
@@ -107,6 +108,7 @@ function databaseOf(dataDir: string): string {
   return tryLoad(dataDir)?.databasePath ?? join(dataDir, 'homeserver.db');
 }
 
-function isForbidden(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EROFS');
+/** The data directory cannot be one, or is not this user's: waiting changes nothing of that. */
+function isAboutPlace(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && LASTING.has(String(error.code));
 }

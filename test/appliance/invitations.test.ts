@@ -32,7 +32,10 @@ test('somebody comes by an invitation though registration is closed, once', asyn
   expectError(await join({ ...order, token: 'another' }), 403, 'M_FORBIDDEN');
   // Two at once: the second is late.
   const both = await Promise.all([join(order), join({ ...order, username: 'bert' })]);
-  assert.deepEqual(both.map(({ status }) => status).toSorted((a, b) => a - b), [200, 403]);
+  assert.deepEqual(
+    both.map(({ status }) => status).toSorted((a, b) => a - b),
+    [200, 403],
+  );
   const won = both.find(({ status }) => status === 200)?.body.user_id;
   await logIn(house, won.slice(1, won.indexOf(':')));
 

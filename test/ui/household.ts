@@ -634,7 +634,7 @@ function rooms(now: number): RoomSummary[] {
     roomId: `!room${at}:brook.example`,
     name,
     ...(at === 3 ? { alias: '#choir:mill.example' } : {}),
-    localMembers: 5 - (at % 4),
+    localMembers: [5, 4, 3, 2, 5, 3, 2, 1][at] ?? 1,
     members: [5, 9, 4, 812, 31, 3, 2, 12][at] ?? 2,
     isEncrypted: at !== 3,
     isDirect: at === 6,

@@ -32,7 +32,8 @@ test('the homeserver is paused and resumed from its page, and whoever runs it ge
   await view.assertAccessible();
   await view.button('Resume').click();
   await line.getByText('On your home network').waitFor();
-  assert.equal((await fetch(`${clientUrl}/_matrix/client/versions`)).status, 200);
+  const { clientUrl: resumed } = await house.call('GET /status');
+  assert.equal((await fetch(`${resumed}/_matrix/client/versions`)).status, 200);
 
   await view.button('Sign out').click();
   await view.heading('Open Hearth');
@@ -81,7 +82,7 @@ test('the doctor looks at a home server and says that nothing has to be opened',
   await view.assertAccessible();
 });
 
-test('when Hearth is started anew the page finds it again and asks who is there', async () => {
+test('when Hearth is closed the page says so, and keeps what it showed', async () => {
   const house = await TestAppliance.start({ pages });
   await using _house = house;
   await settle(house);
@@ -89,4 +90,5 @@ test('when Hearth is started anew the page finds it again and asks who is there'
   await view.heading('Status');
   await house.appliance.stop();
   await view.page.getByText('Hearth does not answer; trying again…').waitFor();
+  await view.page.locator('.truth-line').getByText('On your home network').waitFor();
 });

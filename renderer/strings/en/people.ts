@@ -5,7 +5,7 @@ export const people = {
   'people.pages': 'People and invitations',
   'people.tab': 'People',
   'people.tab-invitations': 'Invitations',
-  'people.tab-strangers': 'From strangers',
+  'people.tab-strangers': 'Strangers',
   'people.add': 'Invite someone',
   'people.search': 'Search people',
   'people.search-hint': 'Name or address',
