@@ -138,6 +138,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     departures,
     devices,
     addressLimit: limits.loginAddress,
+    resetLimit: limits.passwordReset,
     flowsOf,
     proofs,
   });
