@@ -6,7 +6,7 @@
  */
 import { globSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { argv, exitCode, pid } from 'node:process';
+import { argv, pid } from 'node:process';
 
 const root = join(import.meta.dirname, '..');
 /** Where the interface is built to. */
@@ -52,4 +52,17 @@ export async function buildPages(): Promise<void> {
   }
 }
 
-if (import.meta.main && exitCode === undefined && (!argv.includes('--if-stale') || isStale())) await buildPages();
+/** Whether what builds is installed: a copy of the program that was packed with its pages comes without it. */
+function canBuild(): boolean {
+  try {
+    import.meta.resolve('vite');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+if (import.meta.main) {
+  const onlyIfStale = argv.includes('--if-stale');
+  if (!onlyIfStale || (isStale() && canBuild())) await buildPages();
+}

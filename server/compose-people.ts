@@ -85,6 +85,7 @@ export function composePeople(house: PeopleNeeds): People {
       ],
     },
     limit: limit(config.rateLimits.threepidValidation),
+    inviteLimit: limit(config.rateLimits.thirdPartyInvite),
     sender: rooms.sender,
     state: rooms.state,
     profiles,

@@ -313,6 +313,7 @@ export function composeServices(house: House & PeopleNeeds): Services {
       db,
       clock,
       log,
+      serverName,
       events: rooms.events,
       rooms: rooms.members,
       visibility: rooms.visibility,

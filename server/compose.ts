@@ -235,6 +235,7 @@ export function compose(needs: ComposeNeeds): Composition {
   const toDeviceModule = sendToDevice({
     db,
     clock,
+    log,
     random,
     serverName,
     sender: edus,
@@ -486,7 +487,10 @@ export function compose(needs: ComposeNeeds): Composition {
     mailer,
     profiles: profileService,
     findMailOwner: (address) => services.people.threepids.findOwner('email', address),
-    isSilenced: (userId) => services.people.isExpired(userId),
+    isSilenced: (userId) => services.people.isExpired(userId) || accountsModule.lookup.find(userId)?.locked === true,
+    isProgram: appservices.any()
+      ? (userId) => accountsModule.lookup.find(userId)?.appserviceId !== undefined
+      : undefined,
     threads: threadsModule.threads,
     ...(config.push.threadsAreFollowed
       ? { followed: { isSubscribed: (...thread) => services.threads?.isSubscribed(...thread) ?? false } }

@@ -55,6 +55,8 @@ export function accountLimits({ rateLimits }: Config, limit: MakeLimit): Account
     loginAccount: limit(rateLimits.loginAccount),
     loginFailedAttempts: limit(rateLimits.loginFailedAttempts),
     loginToken: limit({ perSecond: 1 / 60, burstCount: 1 }),
+    // Clients that wait for somebody to open a mail ask every other second.
+    passwordReset: limit({ perSecond: 1, burstCount: 30 }),
   };
 }
 

@@ -97,12 +97,23 @@ export function JobTray(): ReactNode {
       state === 'running' || (!dismissed.has(id) && endedAt !== undefined && now - endedAt < LINGERS_MS),
   );
   const running = shown.filter(({ state }) => state === 'running').length;
+  const failed = shown.filter(({ state }) => state === 'failed').length;
   if (shown.length === 0) return null;
   if (!isOpen) {
     return (
       <Button kind="secondary" onPress={() => setOpen(true)}>
-        {running > 0 ? <Spinner /> : <Icon name="good" className="tone-good" />}
-        {running > 0 ? text('jobs.count', { count: running }) : text('jobs.all-over')}
+        {running > 0 ? (
+          <Spinner />
+        ) : failed > 0 ? (
+          <Icon name="bad" className="tone-bad" />
+        ) : (
+          <Icon name="good" className="tone-good" />
+        )}
+        {running > 0
+          ? text('jobs.count', { count: running })
+          : failed > 0
+            ? text('jobs.count-failed', { count: failed })
+            : text('jobs.all-over')}
         <Icon name="chevron-up" />
       </Button>
     );

@@ -67,6 +67,8 @@ export function createMailer({ db, clock, log, templates, settings, transport }:
   const appName = settings?.appName ?? '';
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
+  /** What came up while mails were under way: a new one, or a reason to try all that wait. */
+  let again: 'new' | 'all' | undefined;
   let started = false;
   let stopped = false;
 
@@ -117,14 +119,32 @@ export function createMailer({ db, clock, log, templates, settings, transport }:
   }
 
   function work(): void {
-    if (!started || stopped || running !== undefined || transport === undefined) return;
+    if (!started || stopped || transport === undefined) return;
+    if (running !== undefined) {
+      again ??= 'new';
+      return;
+    }
     timer?.cancel();
     running = drain()
-      .catch((error: unknown) => log.error({ err: error }, 'the queue of mails stands still'))
       .finally(() => {
         running = undefined;
-        schedule();
-      });
+        const next = again;
+        again = undefined;
+        if (next === 'all') retryAll();
+        else if (next === 'new') work();
+        else schedule();
+      })
+      .catch((error: unknown) => log.error({ err: error }, 'the queue of mails stands still'));
+  }
+
+  function retryAll(): void {
+    if (!started || stopped || transport === undefined) return;
+    // What is being tried may fail for the old reason yet, and be put off: it is asked again after that.
+    if (running !== undefined) again = 'all';
+    else {
+      db.write((tx) => queue.hasten(tx, clock.now()));
+      work();
+    }
   }
 
   function schedule(): void {
@@ -163,11 +183,6 @@ export function createMailer({ db, clock, log, templates, settings, transport }:
       timer?.cancel();
       await running;
     },
-    wake: () => {
-      if (started && !stopped && transport !== undefined) {
-        db.write((tx) => queue.hasten(tx, clock.now()));
-        work();
-      }
-    },
+    wake: retryAll,
   };
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { Environment } from 'minijinja-js';
+import type * as MiniJinja from 'minijinja-js';
 import type { Logger } from '../util/log.ts';
 import { formatPercent, formatTs, localpartFromEmail, mxcToHttp } from './filters.ts';
 import { SafeHtml, TemplateError, type Templates, type TemplateVars } from './index.ts';
@@ -23,11 +24,23 @@ export interface TemplatesNeeds {
   readonly directories: readonly string[];
 }
 
+const require = createRequire(import.meta.url);
+
 /**
  * Reads the templates (Jinja) of all directories. A file that cannot be read as a template is logged and passed over:
  * the one of the next directory serves in its place.
  */
-export function createTemplates({ log, serverName, publicBaseUrl, directories }: TemplatesNeeds): Templates {
+export function createTemplates(needs: TemplatesNeeds): Templates {
+  // Only once one is asked for: few servers ever do, and the engine is a program of its own. What somebody wrote is read
+  // at once, so that they hear of their mistakes.
+  let loaded: Templates | undefined;
+  const load = (): Templates => (loaded ??= loadTemplates(needs));
+  if (needs.directories.some((directory) => directory !== OWN_TEMPLATES)) load();
+  return { has: (name) => load().has(name), render: (name, vars) => load().render(name, vars) };
+}
+
+function loadTemplates({ log, serverName, publicBaseUrl, directories }: TemplatesNeeds): Templates {
+  const { Environment } = require('minijinja-js') as typeof MiniJinja;
   const environment = new Environment();
   environment.enablePyCompat();
   environment.undefinedBehavior = 'chainable';

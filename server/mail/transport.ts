@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { createTransport } from 'nodemailer';
+import type { Transporter } from 'nodemailer';
 import { MailError } from './index.ts';
 
 /** How the mail server is reached. */
@@ -35,7 +35,7 @@ const IDLE_MS = 60_000;
 /** Delivers by SMTP. */
 export function smtpTransport({ host, port, user, password, tls, tlsName }: SmtpSettings): Transport {
   const serverName = tlsName ?? (isIP(host) === 0 ? host : undefined);
-  const transport = createTransport({
+  const options = {
     host,
     port,
     secure: tls === 'implicit',
@@ -50,11 +50,16 @@ export function smtpTransport({ host, port, user, password, tls, tlsName }: Smtp
     // Nothing in a mail names a file or an address to fetch.
     disableFileAccess: true,
     disableUrlAccess: true,
-  });
+  };
+  // Loaded with the first mail: it asks for much of Node that nothing else here needs.
+  let transport: Promise<Pick<Transporter, 'sendMail'>> | undefined;
+  const load = async (): Promise<Pick<Transporter, 'sendMail'>> =>
+    (await import('nodemailer')).createTransport(options);
   return {
     deliver: async ({ to, from, subject, text, html, unsubscribeLink }) => {
       try {
-        await transport.sendMail({
+        transport ??= load();
+        await (await transport).sendMail({
           from: { name: from.name, address: from.address },
           to: { name: '', address: to },
           subject,

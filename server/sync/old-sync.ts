@@ -55,7 +55,8 @@ export function oldSyncRoutes(needs: OldSyncNeeds): readonly Route[] {
           throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests have to name a room', { status: 403 });
         }
         if (query.room_id !== undefined) checkReadable(needs, requester, query.room_id);
-        const from = query.from === undefined ? undefined : needs.tokens.parse(query.from, 'from');
+        // Old clients have an empty one where they mean none.
+        const from = (query.from ?? '') === '' ? undefined : needs.tokens.parse(query.from ?? '', 'from');
         const deadline = new Deadline(needs.clock, query.timeout ?? DEFAULT_TIMEOUT_MS);
         const most = Math.min(query.limit ?? MOST_STREAM_EVENTS, MOST_STREAM_EVENTS);
         return whilePresent(needs.presence, requester, undefined, () =>

@@ -38,19 +38,18 @@ test('an option without effect is named in exactly one warning, and no other is 
 test('a part of an option that has no effect is named in exactly one warning, and the rest of the option in none', (t) => {
   const { warnings } = load(
     t,
-    'rc_joins: {local: {per_second: 1}, remote: {per_second: 1}}\npush: {enabled: false, jitter_delay: 5s}\n',
+    'account_threepid_delegates: {msisdn: "https://id.example.com", email: id.example.com}\npush: {enabled: false, jitter_delay: 5s}\n',
   );
   assert.deepEqual(
     warnings.map((line) => line.split(' ', 1)[0]),
-    ['rc_joins.remote'],
+    ['account_threepid_delegates.email'],
   );
 });
 
 test('an option whose part of the server is lacking is said to have no effect, and one that is honoured is not', () => {
   const lacking = `allow_public_rooms_over_federation bcrypt_rounds
-    caches hs_disabled hs_disabled_message limit_usage_by_mau
-    rc_third_party_invite`;
-  const honoured = `account_validity allowed_local_3pids email enable_ephemeral_messages key_refresh_interval old_signing_keys presence rc_federation rc_joins
+    caches hs_disabled hs_disabled_message limit_usage_by_mau`;
+  const honoured = `account_validity allowed_local_3pids email enable_ephemeral_messages key_refresh_interval old_signing_keys presence rc_federation rc_joins rc_third_party_invite
     max_event_delay_duration registrations_require_3pid max_upload_size media_store_path rc_delayed_event_mgmt rc_media_create redaction_retention_period room_prejoin_state user_directory`;
   const noteOf = (name: string): string | undefined => allOptions[name]?.note;
   assert.deepEqual(

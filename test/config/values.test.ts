@@ -80,7 +80,7 @@ test('null turns an expiry off where leaving it out does not', (t) => {
 
 test('a rate limit given in part keeps the default of the other part', (t) => {
   const { config } = load(t, 'rc_login: {account: {burst_count: 9}}\nrc_admin_redaction: {per_second: 1}\n');
-  assert.deepEqual(config.rateLimits.loginAccount, { perSecond: 0.003, burstCount: 9 });
+  assert.deepEqual(config.rateLimits.loginAccount, { perSecond: 0.03, burstCount: 9 });
   assert.deepEqual(config.rateLimits.loginAddress, { perSecond: 0.003, burstCount: 5 });
   assert.deepEqual(config.rateLimits.adminRedaction, { perSecond: 1, burstCount: 3 });
 });

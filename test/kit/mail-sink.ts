@@ -30,6 +30,8 @@ export class MailSink implements AsyncDisposable {
   readonly received: ReceivedMail[] = [];
   /** What it answers to a recipient instead of taking the mail. */
   refuse: { readonly code: number; readonly message: string } | undefined;
+  /** What happens between a mail's arrival and the sink's word that it has it. */
+  beforeThanks: ((mail: ReceivedMail) => Promise<void>) | undefined;
   /** How often somebody tried to hand in a mail, refused ones too. */
   attempts = 0;
   readonly #server: SMTPServer;
@@ -60,14 +62,15 @@ export class MailSink implements AsyncDisposable {
         stream.on('end', () => {
           const { mailFrom, rcptTo } = session.envelope;
           const to = rcptTo.map(({ address }) => address);
-          this.#take({
+          const mail = {
             from: mailFrom === false ? '' : mailFrom.address,
             to,
             ...parse(Buffer.concat(chunks).toString('utf8')),
             secure: session.secure,
             user: typeof session.user === 'string' ? session.user : undefined,
-          });
-          callback();
+          };
+          this.#take(mail);
+          void (this.beforeThanks?.(mail) ?? Promise.resolve()).then(() => callback(), callback);
         });
       },
     };

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
+import { PushGateway, REACHES_GATEWAYS } from '../kit/push-gateway.ts';
 import { expectError, expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { listRoutes } from '../spec/routes.ts';
+import { pair } from './pushers-kit.ts';
 
 const V1 = '/_matrix/client/v1/admin';
 const V3 = '/_matrix/client/v3';
@@ -124,6 +126,10 @@ test('a locked user can do nothing but log out, and goes on where they were when
     password: 'password of ann',
   };
   expectLocked(await server.anonymous().post(`${V3}/login`, login));
+  // Nor is there a way around without a token.
+  const auth = login;
+  expectLocked(await server.anonymous().post(`${V3}/account/password`, { new_password: 'another of ann', auth }));
+  expectLocked(await server.anonymous().post(`${V3}/account/deactivate`, { auth }));
   // Without the right password nobody learns of it.
   expectError(await server.anonymous().post(`${V3}/login`, { ...login, password: 'guess' }), 403, 'M_FORBIDDEN');
   expectOk(await tablet.post(`${V3}/logout`));
@@ -136,6 +142,19 @@ test('a locked user can do nothing but log out, and goes on where they were when
   expectOk(await ann.post(`${V3}/logout/all`));
   expectOk(await lock(root, ann.userId, false));
   expectError(await ann.get(`${V3}/account/whoami`), 401, 'M_UNKNOWN_TOKEN');
+});
+
+test('a locked user’s phone is told nothing, and not when the lock is taken away either', async () => {
+  await using gateway = await PushGateway.start();
+  await using house = await startWithAdmin(REACHES_GATEWAYS);
+  const { server, root } = house;
+  const { ann, bob, room } = await pair(server, gateway);
+  expectOk(await lock(root, ann.userId));
+  await bob.send(room, 'not for her');
+  expectOk(await lock(root, ann.userId, false));
+  await bob.send(room, 'for her');
+  await gateway.until(1);
+  assert.deepEqual(gateway.bodies, ['for her']);
 });
 
 test('of all that takes a user’s token, logging out alone is open to the locked', async () => {
@@ -185,6 +204,7 @@ test('a suspended user reads, leaves and tidies up, and does nothing others woul
     ['POST', `${room(annsRoom)}/ban`, { user_id: bob.userId }],
     ['PUT', `${V3}/directory/room/${at('#x:hearth.test')}`, { room_id: annsRoom }],
     ['POST', '/_matrix/media/v3/upload', { some: 'file' }],
+    ['POST', `${V3}/account/3pid/delete`, { medium: 'email', address: 'ann@example.org' }],
   ];
   for (const [method, path, body] of refused) {
     const answer = await ann.request(method, path, body === undefined ? {} : { body });

@@ -3,9 +3,11 @@ import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { ManualClock } from '../kit/manual-clock.ts';
 import { MailSink } from '../kit/mail-sink.ts';
+import { PushGateway, REACHES_GATEWAYS } from '../kit/push-gateway.ts';
 import { expectError, expectOk, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { addEmail, linkTo, mailOptions, open } from './mail-house.ts';
+import { pair } from './pushers-kit.ts';
 
 const HOUR = 3_600_000;
 const WHOAMI = '/_matrix/client/v3/account/whoami';
@@ -54,6 +56,25 @@ test('an account that has run out may only log out, until it is renewed by the l
   assert.match((await open(linkTo(server, mail))).html, /renewed before/);
   await clock.advance(28 * HOUR);
   expectError(await ann.get(WHOAMI), 403, 'ORG_MATRIX_EXPIRED_ACCOUNT');
+});
+
+test('what is said while an account has run out is not pushed, and not when it is renewed either', async () => {
+  const clock = new ManualClock();
+  await using gateway = await PushGateway.start();
+  await using server = await TestServer.start({
+    clock,
+    config: { account_validity: { enabled: true, period: '30h' }, ...REACHES_GATEWAYS },
+  });
+  const root = await registerAdmin(server, 'root');
+  const { ann, bob, room } = await pair(server, gateway);
+  const renew = (who: TestClient, until: number) =>
+    root.post('/_synapse/admin/v1/account_validity/validity', { user_id: who.userId, expiration_ts: until });
+  expectOk(await renew(ann, clock.now() - 1));
+  await bob.send(room, 'nobody is there');
+  expectOk(await renew(ann, clock.now() + HOUR));
+  await bob.send(room, 'welcome back');
+  await gateway.until(1);
+  assert.deepEqual(gateway.bodies, ['welcome back']);
 });
 
 test('somebody can ask for the mail themselves, even when it is too late', async () => {

@@ -320,6 +320,14 @@ test('the accounts can be listed by what they are', async (t) => {
   assert.equal(names({ kind: 'guest' }).length, 1);
 });
 
+test('no stranger can have the server remember more than a request needs', async (t) => {
+  const house = await House.open(t);
+  const ann = await house.register('ann');
+  const padded = { new_password: 'another of ann', padding: 'x'.repeat(9_000) };
+  expectError(await house.client().post(PASSWORD, padded), 413, 'M_TOO_LARGE');
+  assert.equal((await ann.post(PASSWORD, padded)).status, 401);
+});
+
 test('a fallback page completes a stage in a browser', async (t) => {
   const house = await House.open(t, { settings: { registration: { requiresToken: true } } });
   house.accounts.registrationTokens.create({ token: 'come.in' });

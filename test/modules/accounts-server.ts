@@ -234,6 +234,7 @@ export class House {
         loginAccount: limit('loginAccount'),
         loginFailedAttempts: limit('loginFailedAttempts'),
         loginToken: limit('loginToken'),
+        passwordReset: limit('passwordReset'),
       },
       devices: {
         exists: (user, device) => devices.devices.exists(user, device),

@@ -107,6 +107,23 @@ test('names of a bridge that starts with a letter are refused as reserved', asyn
   expectError(await registerGhost(bridge.as(server), 'irc-dave'), 400, 'M_USER_IN_USE');
 });
 
+test('names of another network keep their capitals, and what else user IDs once could have', async () => {
+  await using house = await withBridge();
+  const { bridge, server } = house;
+  for (const name of ['_bridge_T024BE7LD_U2147483697', "_bridge_O'Hara[away]"]) {
+    const userId = `@${name}:hearth.test`;
+    assert.equal(expectOk(await registerGhost(bridge.as(server), name)).user_id, userId);
+    const ghost = bridge.as(server, userId);
+    assert.equal(expectOk(await ghost.get(`${v3}/account/whoami`)).user_id, userId);
+    const roomId = await ghost.createRoom({ preset: 'public_chat' });
+    const { sender } = await bridge.untilEvent(({ type, room_id: id }) => type === 'm.room.create' && id === roomId);
+    assert.equal(sender, userId);
+  }
+  for (const name of ['_bridge_a:b', '_bridge_a b', '_bridge_\u212A', `_bridge_${'a'.repeat(250)}`]) {
+    expectError(await registerGhost(bridge.as(server), name), 400, 'M_INVALID_USERNAME');
+  }
+});
+
 test('a bridge acts as its own users only, and only if they are there', async () => {
   await using house = await withBridge();
   const { bridge, server } = house;

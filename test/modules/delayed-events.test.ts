@@ -243,6 +243,48 @@ test('what fell due while the server was off, or asleep, is sent once, in the or
   assert.deepEqual(await saidIn(anna, roomId), ['first', 'second', 'third', 'asleep']);
 });
 
+test('what falls due all at once is sent, though it is more than somebody may say at once', async () => {
+  const clock = new ManualClock();
+  await using server = await withDelays(clock, { rc_message: { per_second: 1, burst_count: 4 } });
+  const anna = await server.register('anna');
+  const roomId = await anna.createRoom();
+  const bodies = Array.from({ length: 12 }, (_, n) => `message ${n}`);
+  for (const [n, body] of bodies.entries()) {
+    expectOk(await sendLater(anna, roomId, body, 60_000 - n));
+    await clock.advance(1_000);
+  }
+  await server.end();
+  await clock.advance(120_000);
+  await server.begin();
+  await clock.advance(0);
+  assert.deepEqual(await saidIn(anna, roomId), bodies);
+});
+
+test('an invitation that comes with too many others waits for its turn', async () => {
+  const clock = new ManualClock();
+  await using server = await withDelays(clock, {
+    rc_invites: { per_issuer: { per_second: 0.02, burst_count: 2 } },
+  });
+  const anna = await server.register('anna');
+  const roomId = await anna.createRoom();
+  const guests: TestClient[] = [];
+  for (const name of ['bob', 'carl', 'dora']) guests.push(await server.register(name));
+  for (const { userId } of guests) {
+    const path = roomPath(roomId, `state/m.room.member/${encodeURIComponent(userId)}`);
+    expectOk(await anna.put(path, { membership: 'invite' }, { [DELAY]: 10_000 }));
+  }
+  expectOk(await sendLater(anna, roomId, 'Who comes?', 11_000));
+  const countInvited = async (): Promise<number> => {
+    const answers = await Promise.all(guests.map((guest) => guest.sync()));
+    return answers.filter(({ rooms }) => rooms?.invite?.[roomId] !== undefined).length;
+  };
+  await clock.advance(11_000);
+  assert.equal(await countInvited(), 2);
+  assert.deepEqual(await saidIn(anna, roomId), ['Who comes?']);
+  await clock.advance(60_000);
+  assert.equal(await countInvited(), 3);
+});
+
 test('redactions, memberships and the proposal’s own operation can be delayed as well', async () => {
   const clock = new ManualClock();
   await using server = await withDelays(clock);

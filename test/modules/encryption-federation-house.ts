@@ -224,6 +224,7 @@ export async function encryptionHouse(
     const toDevice = sendToDevice({
       db,
       clock,
+      log,
       random: systemRandom,
       serverName: HOME,
       devices: { listDeviceIds: (userId) => devices.list(userId).map(({ deviceId }) => deviceId) },

@@ -305,6 +305,33 @@ test('a device’s keys go with it', async () => {
   assert.deepEqual(synced.device_unused_fallback_key_types, []);
 });
 
+test('who asks for the keys of thousands holds nobody else up', async () => {
+  await using server = await TestServer.start();
+  const { ann, bob } = await people(server);
+  await upload(ann, { device_keys: deviceKeysOf(ann), one_time_keys: oneTimeKeys(ann, 1) });
+  const forAll = <T>(count: number, of: T, server: (n: number) => string): Record<string, T> =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`@user${n}:${server(n)}`, of]));
+  const here = (): string => 'hearth.test';
+  const asked: readonly (readonly [path: string, body: Json])[] = [
+    ['query', { device_keys: { ...forAll(6_000, [], here), [ann.userId]: [] } }],
+    ['claim', { one_time_keys: { ...forAll(6_000, { D: CURVE }, here), [ann.userId]: { ANNS: CURVE } } }],
+    ['query', { device_keys: { ...forAll(6_000, [], () => 'elsewhere.test'), [ann.userId]: [] } }],
+    ['query', { device_keys: { ...forAll(2_000, [], (n) => `s${n}.test`), [ann.userId]: [] } }],
+    ['signatures/upload', forAll(2_000, { D: deviceKeysOf(ann) }, here)],
+  ];
+  for (const [path, body] of asked) {
+    const order: string[] = [];
+    const answer = bob.post(`${KEYS}/${path}`, body).finally(() => order.push('the lot'));
+    // The body takes a turn or two to arrive; whoever asks while it is worked on is answered meanwhile.
+    for (let n = 0; n < 3; n += 1) await ann.get('/_matrix/client/versions').finally(() => order.push('ann'));
+    const given = expectOk(await answer);
+    assert.deepEqual(order.slice(0, 2), ['ann', 'ann'], path);
+    if (path === 'query') assert.deepEqual(Object.keys(given.device_keys[ann.userId]), ['ANNS']);
+    if (path === 'claim') assert.deepEqual(Object.keys(given.one_time_keys), [ann.userId]);
+    if (path === 'signatures/upload') assert.equal(Object.keys(given.failures).length, 2_000);
+  }
+});
+
 test('guests have keys too, and old clients name their device in the path', async () => {
   await using server = await TestServer.start({ config: { allow_guest_access: true } });
   const { ann } = await people(server);

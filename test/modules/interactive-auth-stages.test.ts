@@ -86,6 +86,27 @@ test('Ann registers with her address, which she can log in with from then on', a
   );
 });
 
+test('the link of a mail may be opened on another device, which ends the registration there', async () => {
+  await using sink = await MailSink.start();
+  await using server = await startWithMail(sink, { ...CLOSED, registrations_require_3pid: ['email'] });
+  const order = { username: 'ann', password: 'password of ann', initial_device_display_name: 'Desk' };
+  const begun = await server.anonymous().post(REGISTER, order);
+  const { sid, mail } = await askForMail(server, sink, REGISTER, 'ann@example.org');
+  const auth = {
+    type: 'm.login.email.identity',
+    session: begun.body.session,
+    threepid_creds: { sid, client_secret: SECRET },
+  };
+  await open(linkTo(server, mail));
+  const phone = expectOk(await server.anonymous().post(REGISTER, { initial_device_display_name: 'Phone', auth }));
+  assert.equal(phone.user_id, '@ann:hearth.test');
+  // The desk, which has kept asking, gets in as well.
+  const desk = expectOk(await server.anonymous().post(REGISTER, { ...order, auth }));
+  assert.equal(desk.user_id, '@ann:hearth.test');
+  assert.notEqual(desk.device_id, phone.device_id);
+  await server.login('ann');
+});
+
 test('two people register with one address at once, and only one gets in', async () => {
   await using sink = await MailSink.start();
   await using server = await startWithMail(sink, { ...CLOSED, registrations_require_3pid: ['email'] });

@@ -82,6 +82,31 @@ test('Ann backs up her keys and finds them again, one, those of a room, and all'
   assert.deepEqual(await describe(ann, version), await describe(ann));
 });
 
+test('a client that knows the paths from before the spec alone finds the same backup there', async () => {
+  await using server = await TestServer.start();
+  const ann = await server.register('ann');
+  const old = (path: string): string => path.replace('/v3/', '/unstable/');
+  const body = { algorithm: ALGORITHM, auth_data: { public_key: 'first' } };
+  const { version } = expectOk(await ann.post(old(VERSIONS), body));
+  assert.deepEqual(await describe(ann), expectOk(await ann.get(old(VERSIONS))));
+  assert.deepEqual(await describe(ann), expectOk(await ann.get(old(`${VERSIONS}/${version}`))));
+  expectOk(await ann.put(old(`${VERSIONS}/${version}`), { ...body, version }));
+  const one = key();
+  expectOk(await ann.put(old(path(ROOM, 's0')), one, { version }));
+  expectOk(await ann.put(old(path(ROOM)), { sessions: keys(1, 'room') }, { version }));
+  expectOk(await ann.put(old(KEYS), { rooms: { [ROOM]: { sessions: keys(1, 'all') } } }, { version }));
+  for (const where of [[], [ROOM], [ROOM, 's0']]) {
+    assert.deepEqual(expectOk(await ann.get(old(path(...where)), { version })), await get(ann, version, ...where));
+  }
+  assert.deepEqual(await get(ann, version, ROOM, 's0'), one);
+  for (const where of [[ROOM, 's0'], [ROOM], []]) {
+    expectOk(await ann.request('DELETE', old(path(...where)), { query: { version } }));
+  }
+  assert.deepEqual(await get(ann, version), { rooms: {} });
+  expectOk(await ann.delete(old(`${VERSIONS}/${version}`)));
+  expectError(await ann.get(VERSIONS), 404, 'M_NOT_FOUND');
+});
+
 test('nobody sees or touches the backup of somebody else, and guests have none', async () => {
   await using server = await TestServer.start({ config: { allow_guest_access: true } });
   const ann = await server.register('ann');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
+import { ScriptedAppService } from '../kit/scripted-app-service.ts';
 import { TestServer } from '../kit/test-server.ts';
 
 /** Lets through nothing that could wake somebody before what the test is about. */
@@ -319,6 +320,27 @@ test('only who may mention the whole room does', async () => {
   await ann.setState(room, 'm.room.power_levels', { ...levels, notifications: { room: 0 } });
   await bob.send(room, toAll);
   assert.deepEqual(await unread(cy, room), [3, 2]);
+});
+
+test('the users of a bridge have nothing unread: nobody would ever read it', async () => {
+  await using bridge = await ScriptedAppService.start();
+  await using server = await TestServer.start({ config: { app_service_config_files: [bridge.file] } });
+  const ann = await server.register('ann');
+  const bob = await server.register('bob');
+  const ghost = '@_bridge_cy:hearth.test';
+  expectOk(
+    await bridge
+      .as(server)
+      .post('/_matrix/client/v3/register', { type: 'm.login.application_service', username: '_bridge_cy' }),
+  );
+  const room = await ann.createRoom({ preset: 'public_chat', invite: [ghost] });
+  await bridge.as(server, ghost).join(room);
+  await bob.join(room);
+  await ann.send(room, { msgtype: 'm.text', body: 'hey', 'm.mentions': { user_ids: [ghost] } });
+  assert.deepEqual(await unread(bob, room), [1, 0]);
+  assert.deepEqual(await unread(bridge.as(server, ghost), room), [0, 0]);
+  const listed = await bridge.as(server, ghost).get('/_matrix/client/v3/notifications');
+  assert.deepEqual(expectOk(listed), { notifications: [] });
 });
 
 test('with counting switched off, rules are kept but nothing is counted', async () => {

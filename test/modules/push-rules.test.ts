@@ -184,6 +184,10 @@ test('rules that cannot be are refused, and change nothing', async () => {
   await refuse('underride', 'x', { actions: [], conditions: [{}] }, 'M_BAD_JSON');
   await refuse('underride', 'x', { actions: [], conditions: ['all'] }, 'M_BAD_JSON');
   await refuse('content', 'x', { actions: [], pattern: 'x'.repeat(40_000) }, 'M_TOO_LARGE', 413);
+  const long = '?'.repeat(513);
+  await refuse('content', 'x', { actions: [], pattern: long }, 'M_TOO_LARGE', 413);
+  const conditions = [{ kind: 'event_match', key: 'content.body', pattern: long }];
+  await refuse('override', 'x', { actions: [], conditions }, 'M_TOO_LARGE', 413);
   const master = pathOf('override', '.m.rule.master');
   expectError(await ann.put(`${master}/enabled`, { enabled: 'yes' }), 400, 'M_BAD_JSON');
   expectError(await ann.put(`${master}/actions`, { actions: ['explode'] }), 400, 'M_BAD_JSON');

@@ -182,6 +182,26 @@ test('after a day a notification is news no more, and the next one gets its chan
   assert.ok(tries > 20 && tries < 60, `each hour at least, but not much more often: ${tries}`);
 });
 
+test('a gateway that is gone for days does not have all that was said meanwhile gathered for it', async () => {
+  await using gateway = await PushGateway.start();
+  const clock = new ManualClock();
+  await using server = await TestServer.start({ config: REACHES_GATEWAYS, clock });
+  const { bob, room } = await pair(server, gateway);
+  gateway.script = () => ({ status: 502, json: {} });
+  const hour = 3_600_000;
+  const end = clock.now() + 144 * hour;
+  for (let said = 0; clock.now() < end; said += 1) {
+    await bob.send(room, String(said));
+    const next = clock.now() + 4 * hour;
+    await passUntil(clock, () => clock.now() >= next, hour);
+  }
+  gateway.script = () => undefined;
+  const before = gateway.heard.length;
+  await passUntil(clock, () => gateway.bodies.slice(before).includes('35'), hour / 4);
+  const oldest = Math.min(...gateway.bodies.slice(before).map(Number));
+  assert.ok(oldest >= 8 && oldest < 24, `of six days the last three or four come, from ${oldest} on`);
+});
+
 test('a gateway that does not answer keeps nobody else waiting', async () => {
   await using slow = await PushGateway.start();
   await using quick = await PushGateway.start();

@@ -67,6 +67,8 @@ test('a user may be reported, if there is one', async () => {
   expectOk(await reportUser(bob, ann.userId, { reason: 'sings at night' }));
   expectError(await reportUser(bob, ann.userId, {}), 400, 'M_BAD_JSON');
   expectError(await reportUser(bob, '@nobody:hearth.test', { reason: 'who?' }), 404, 'M_NOT_FOUND');
+  // Of another server this one cannot know who is there.
+  expectOk(await reportUser(bob, '@spam:elsewhere.test', { reason: 'invites everybody' }));
   expectError(await reportUser(server.anonymous(), ann.userId, { reason: 'x' }), 401, 'M_MISSING_TOKEN');
 });
 

@@ -290,6 +290,27 @@ test('invites that will be refused are refused before there is a room', async ()
   assert.ok(await ann.createRoom({ invite: [bob.userId] }));
 });
 
+test('the invites of a new room count as invites into it and of whoever sends them', async () => {
+  const slow = { per_second: 0.001, burst_count: 2 };
+  const fast = { per_second: 1_000, burst_count: 1_000 };
+  await using server = await TestServer.start({
+    config: { rc_invites: { per_room: slow, per_user: fast, per_issuer: fast } },
+  });
+  const ann = await server.register('ann');
+  const invite = ['@b:hearth.test', '@c:hearth.test'];
+  expectError(await create(ann, { invite: [...invite, '@d:hearth.test'] }), 429, 'M_LIMIT_EXCEEDED');
+  const full = await ann.createRoom({ invite });
+  const late = { user_id: '@d:hearth.test' };
+  const into = (roomId: string) => ann.post(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/invite`, late);
+  expectError(await into(full), 429, 'M_LIMIT_EXCEEDED');
+  assert.equal((await into(await ann.createRoom())).status, 200);
+
+  await server.restart({ rc_invites: { per_room: fast, per_user: fast, per_issuer: slow } });
+  await ann.createRoom({ invite });
+  expectError(await create(ann, { invite: ['@d:hearth.test'] }), 429, 'M_LIMIT_EXCEEDED');
+  assert.ok(await ann.createRoom());
+});
+
 test('the creator comes with name and avatar', async () => {
   await using server = await TestServer.start();
   const ann = await server.register('ann');

@@ -131,7 +131,7 @@ test('a device that never asks does not gather messages of other servers for eve
   const fill = house.db().prepareWrite(`
     INSERT INTO to_device_messages (user_id, device_id, position, sender, type, content)
     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 49999)
-    SELECT '${alice}', 'LOST', -n, '${dora}', '${TYPE}', '{}' FROM numbers`);
+    SELECT '${alice}', 'LOST', n + 1000000, '${dora}', '${TYPE}', '{}' FROM numbers`);
   house.db().write((tx) => fill.run(tx));
   for (const id of ['m1', 'm2', 'm3']) await house.receive(AWAY, DIRECT, direct(id, { [alice]: { '*': { id } } }));
   const count = house

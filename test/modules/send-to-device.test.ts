@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import { ManualClock } from '../kit/manual-clock.ts';
 import { type Answer, expectError, expectOk, type Json, type TestClient } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
@@ -213,6 +215,40 @@ test('what waits for a device goes with it, and so do its own transactions', asy
   await note(ann, successor, { n: 152 });
   assert.deepEqual(numbers(await successor.sync()), [152]);
   assert.deepEqual(numbers(await bob.sync()), [1, 2]);
+});
+
+test('of a device that gathered a lot nothing is left, nor given to another of its name', async () => {
+  await using server = await TestServer.start();
+  const { ann, bob } = await people(server);
+  const laptop = await server.login('bob', { device_id: 'LAPTOP' });
+  await Promise.all(range(1, 1_000).map((n) => note(ann, laptop, { n })));
+  assert.equal(numbers(await laptop.sync()).length, 100);
+  expectOk(await laptop.post('/_matrix/client/v3/logout'));
+  const successor = await server.login('bob', { device_id: 'LAPTOP' });
+  await note(ann, successor, { n: 1_001 });
+  const first = await successor.sync();
+  assert.deepEqual(numbers(first), [1_001]);
+  const second = await successor.sync({ since: first.next_batch });
+  assert.deepEqual(numbers(second), []);
+  expectOk(await successor.post('/_matrix/client/v3/logout'));
+  await note(ann, bob, { n: 1 });
+  // What is not removed by then is after the next start.
+  await server.restart();
+  const db = new Sqlite(join(server.dir, 'homeserver.db'), { readonly: true });
+  const countOf = (table: string): unknown => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+  while (countOf('to_device_leftovers') !== 0) await bob.get('/_matrix/client/versions');
+  assert.equal(countOf('to_device_messages'), 1, 'Bob’s own');
+  db.close();
+  assert.deepEqual(numbers(await bob.sync()), [1]);
+});
+
+test('a request may not write to more devices than anybody has', async () => {
+  await using server = await TestServer.start();
+  const { ann, bob } = await people(server);
+  const devices = Object.fromEntries(range(1, 5_000).map((n) => [`D${n}`, { n }]));
+  const messages = { [bob.userId]: { PHONE: { n: 1 } }, '@carol:hearth.test': devices };
+  expectError(await ann.put(path('many'), { messages }), 413, 'M_TOO_LARGE');
+  assert.deepEqual(numbers(await bob.sync()), []);
 });
 
 test('a message that is too large refuses the whole request, which may be sent again without it', async () => {

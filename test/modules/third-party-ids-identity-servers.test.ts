@@ -120,6 +120,18 @@ test('somebody whose address is known is invited as anybody is', async () => {
   assert.equal(await membership(ann, made, bob.userId), 'invite');
 });
 
+test('nobody invites by address faster than the server allows', async () => {
+  await using identity = await TestIdentityServer.start();
+  await using server = await start(identity, { rc_third_party_invite: { per_second: 0.001, burst_count: 1 } });
+  const ann = await server.register('ann');
+  const room = await ann.createRoom({ preset: 'private_chat' });
+  const invite = (address: string) =>
+    ann.post(`/_matrix/client/v3/rooms/${room}/invite`, inviteRequest(identity, address));
+  expectOk(await invite('bob@example.org'));
+  expectError(await invite('cy@example.org'), 429, 'M_LIMIT_EXCEEDED');
+  assert.equal(identity.invites.length, 1);
+});
+
 test('somebody unknown is invited by address, and gets the invite once the address is theirs', async () => {
   await using identity = await TestIdentityServer.start();
   await using server = await start(identity);

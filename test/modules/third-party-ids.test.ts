@@ -131,6 +131,17 @@ test('another mail goes out for another attempt only, and the newest link counts
   assert.equal((await open(linkTo(server, fresh))).status, 200);
 });
 
+test('a link that is followed while another mail is on its way has proved the address all the same', async () => {
+  await using sink = await MailSink.start();
+  await using server = await startWithMail(sink);
+  const ann = await server.register('ann');
+  const { sid, mail } = await askForMail(server, sink, ADD, 'ann@example.org');
+  sink.beforeThanks = async () => assert.equal((await open(linkTo(server, mail))).status, 200);
+  const again = await askForMail(server, sink, ADD, 'ann@example.org', { send_attempt: 2 });
+  assert.equal(again.sid, sid);
+  expectOk(await ann.post(ADD, { three_pid_creds: { sid, client_secret: SECRET } }));
+});
+
 test('links grow old, and so does what they have proved', async () => {
   const clock = new ManualClock();
   await using sink = await MailSink.start();
@@ -216,6 +227,41 @@ test('Ann has forgotten her password and sets a new one by mail', async () => {
     auth: { type: 'm.login.email.identity', threepid_creds: { sid, client_secret: SECRET } },
   });
   assert.equal(again.status, 401);
+});
+
+test('a client may ask every other second whether the mail about a new password was read', async () => {
+  await using sink = await MailSink.start();
+  const clock = new ManualClock();
+  // As servers are by default.
+  await using server = await startWithMail(
+    sink,
+    { rc_login: { address: { per_second: 0.003, burst_count: 5 } } },
+    { clock },
+  );
+  const ann = await server.register('ann');
+  await addEmail(server, sink, ann, 'ann@example.org');
+  const { sid, mail } = await askForMail(server, sink, PASSWORD, 'ann@example.org');
+  const auth = { type: 'm.login.email.identity', threepid_creds: { sid, client_secret: SECRET } };
+  const reset = () => server.anonymous().post(PASSWORD, { new_password: 'another one', auth });
+  for (let times = 0; times < 40; times += 1) {
+    expectError(await reset(), 401, 'M_UNAUTHORIZED');
+    await clock.advance(2_000);
+  }
+  const link = linkTo(server, mail);
+  const body = new URLSearchParams(new URL(link).search);
+  assert.equal((await open(link.slice(0, link.indexOf('?')), { method: 'POST', body })).status, 200);
+  expectOk(await reset());
+
+  // Whoever guesses at passwords has to wait soon, and whoever asks without a pause in the end.
+  const guess = { type: 'm.login.password', user: 'ann', password: 'a guess' };
+  const guesses = await Promise.all(
+    Array.from({ length: 6 }, () => server.anonymous().post(PASSWORD, { new_password: 'theirs', auth: guess })),
+  );
+  assert.ok(guesses.some(({ status }) => status === 429));
+  const asked = await Promise.all(
+    Array.from({ length: 40 }, () => server.anonymous().post(PASSWORD, { new_password: 'theirs' })),
+  );
+  assert.ok(asked.some(({ status }) => status === 429));
 });
 
 test('an address serves no more once its account is closed', async () => {

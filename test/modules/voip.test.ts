@@ -70,6 +70,7 @@ test('clients learn what carries group calls, in the old place too', async () =>
   await using server = await TestServer.start({ config });
   const alice = await server.register('alice');
   assert.deepEqual(expectOk(await alice.get(TRANSPORTS)), { rtc_transports: transports });
+  assert.deepEqual(expectOk(await alice.get('/_matrix/client/v1/rtc/transports')), { rtc_transports: transports });
   expectError(await server.anonymous().get(TRANSPORTS), 401, 'M_MISSING_TOKEN');
   const wellKnown = async () => expectOk(await server.anonymous().get('/.well-known/matrix/client'));
   assert.deepEqual((await wellKnown())['org.matrix.msc4143.rtc_foci'], transports);

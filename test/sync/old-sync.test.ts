@@ -131,6 +131,7 @@ test('the event stream goes on from its own tokens, a limited number of events a
   const rooms = [home.rooms.create(alice), home.rooms.create(alice)] as const;
   const client = home.client(alice);
   let { end: from } = await get(client, '/events', { timeout: 0 });
+  assert.equal((await get(client, '/events', { from: '', timeout: 0 })).end, from, 'an empty token is none');
   const said = Array.from({ length: 17 }, (_, n) => home.rooms.say(rooms[n % 2 === 0 ? 0 : 1], alice, `message ${n}`));
   const heard: string[] = [];
   for (let round = 0; round < 4; round += 1) {

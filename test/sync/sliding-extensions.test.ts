@@ -130,6 +130,26 @@ test('receipts come with the events they are of, and later as they are given', a
   assert.deepEqual(readers(await slide(alice, body, { pos: second.pos })), []);
 });
 
+test('of two receipts that somebody gave one event, the one that is about no thread is told, whole', async () => {
+  await using server = await TestServer.start();
+  const alice = await server.register('alice');
+  const bob = await server.register('bob');
+  const room = await alice.createRoom({ preset: 'public_chat' });
+  await bob.join(room);
+  const root = await alice.send(room, 'a thread');
+  const path = `/_matrix/client/v3/rooms/${encodeURIComponent(room)}`;
+  const content = { msgtype: 'm.text', body: 'in it', 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+  const { event_id: reply } = expectOk(await alice.put(`${path}/send/m.room.message/reply`, content));
+  const body = allRooms({}, { extensions: { receipts: { enabled: true } } });
+  const first = await slide(alice, body);
+  for (const given of [{ thread_id: root }, {}]) {
+    expectOk(await bob.post(`${path}/receipt/m.read/${encodeURIComponent(reply)}`, given));
+  }
+  const { extensions } = await slide(alice, body, { pos: first.pos });
+  const receipt = extensions.receipts.rooms[room].content[reply]['m.read'][bob.userId];
+  assert.deepEqual(Object.keys(receipt), ['ts']);
+});
+
 test('who is typing is told for the lists and rooms that were asked for', async () => {
   await using server = await TestServer.start();
   const alice = await server.register('alice');

@@ -158,6 +158,26 @@ test('a device keeps only the connections it used last', async (t) => {
   await slide(client, allRooms({}, { conn_id: 'c1' }), { pos: positions[1] ?? '' });
 });
 
+test('a connection that wishes for ever other state is given up, and not kept growing', async (t) => {
+  const home = await openHousehold(t);
+  home.rooms.create(alice);
+  const client = home.client(alice);
+  let { pos } = await slide(client, allRooms());
+  for (let n = 0; n < 20; n += 1) {
+    const wish = Array.from({ length: 500 }, (_, k) => [`${n}-${k}`.padEnd(220, 'x'), '']);
+    const answer = await client.request('POST', SLIDING_PATH, {
+      query: { pos },
+      body: allRooms({ required_state: wish }),
+    });
+    if (answer.status !== 200) {
+      expectError(answer, 400, 'M_UNKNOWN_POS');
+      return;
+    }
+    ({ pos } = answer.body);
+  }
+  assert.fail('it grew by two megabytes');
+});
+
 test('a connection nobody used for a month is given up', async (t) => {
   const home = await openHousehold(t);
   home.rooms.create(alice);

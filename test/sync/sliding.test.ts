@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { expectError, expectOk } from '../kit/test-client.ts';
+import { expectError, expectOk, type Json } from '../kit/test-client.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { allRooms, said, slide, SLIDING_PATH, stateOf } from './sliding-kit.ts';
 
@@ -287,6 +287,20 @@ test('leaving is told once, a refused invitation too, and a kick stays in the li
   assert.equal(back.rooms[left].initial, true);
 });
 
+test('who subscribed to an invitation alone is told once that it is gone', async () => {
+  await using server = await TestServer.start();
+  const alice = await server.register('alice');
+  const bob = await server.register('bob');
+  const room = await alice.createRoom({ invite: [bob.userId] });
+  const body = { room_subscriptions: { [room]: { required_state: [], timeline_limit: 1 } } };
+  const first = await slide(bob, body);
+  assert.equal(first.rooms[room].membership, 'invite');
+  await bob.leave(room);
+  const second = await slide(bob, body, { pos: first.pos });
+  assert.equal(second.rooms[room].membership, 'leave');
+  assert.deepEqual((await slide(bob, body, { pos: second.pos })).rooms, {});
+});
+
 test('a subscription shows no room that the user never had a place in', async () => {
   await using server = await TestServer.start();
   const alice = await server.register('alice');
@@ -363,6 +377,12 @@ test('a request that is too much, or of a wrong form, is refused', async () => {
     400,
     'M_BAD_JSON',
   );
+  // Each alone is not too long, but all together they are; the same one any number of times is not.
+  const wish = (name: string): Json => Array.from({ length: 900 }, (_, n) => [`${name}${n}`.padEnd(200, 'x'), '']);
+  const listsOf = (names: readonly string[]): Json =>
+    Object.fromEntries(names.map((name, n) => [`list${n}`, { ...list, required_state: wish(name) }]));
+  expectError(await alice.post(SLIDING_PATH, { lists: listsOf(['a', 'b']) }), 400, 'M_INVALID_PARAM');
+  expectOk(await alice.post(SLIDING_PATH, { lists: listsOf(['a', 'a', 'a']) }));
   expectError(await alice.post(SLIDING_PATH, {}, { set_presence: 'asleep' }), 400, 'M_INVALID_PARAM');
   expectError(await alice.post(SLIDING_PATH, { set_presence: 'asleep' }), 400, 'M_INVALID_PARAM');
   expectError(await server.anonymous().post(SLIDING_PATH, {}), 401, 'M_MISSING_TOKEN');

@@ -11,6 +11,8 @@ test('garbage is not taken for a token', async (t) => {
   const client = (await openHousehold(t)).client(alice);
   for (const since of ['', 'garbage', 's', 's-1', 's1.5', 't1-1', 's1_XYZ', 's99999999999999999', 's1 ', '0', 's0x1']) {
     expectError(await client.get(sync, { since }), 400, 'M_INVALID_PARAM');
+    // There an empty one means none.
+    if (since === '') continue;
     expectError(await client.get('/_matrix/client/v3/events', { from: since, timeout: 0 }), 400, 'M_INVALID_PARAM');
   }
 });

@@ -34,6 +34,7 @@ export const frame = {
   'jobs.failed': 'failed',
   'jobs.cancelled': 'cancelled',
   'jobs.count': { one: '{count} thing under way', other: '{count} things under way' },
+  'jobs.count-failed': { one: '{count} thing failed', other: '{count} things failed' },
   'jobs.all-over': 'All done',
   'jobs.hide': 'Make small',
   'jobs.cannot-cancel': 'This cannot be cancelled any more.',

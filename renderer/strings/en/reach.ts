@@ -26,6 +26,8 @@ export const reach = {
   'live.not-yet': 'Not checked yet',
   'reach.publish': 'What to publish',
   'reach.publish-lead': 'Put these in place once, then check. How depends on what stands in front of Hearth.',
+  'reach.home': 'This server is for your home network: nothing has to be published for it.',
+  'reach.home-anyway': 'What it would be, if it were reached from outside',
   'reach.tab.files': 'Files',
   'reach.tab.records': 'DNS records',
   'reach.tab.ports': 'Ports',

@@ -4,7 +4,7 @@ import { useCall } from '../../api/calls.ts';
 import { CodeBlock, CopyIcon } from '../../components/copy.tsx';
 import { type Column, DataTable } from '../../components/data-table.tsx';
 import { Select } from '../../components/fields.tsx';
-import { Card, EmptyState, Loaded, Page } from '../../components/page.tsx';
+import { Card, Details, EmptyState, Loaded, Notice, Page } from '../../components/page.tsx';
 import { RestartNotice } from '../../components/restart.tsx';
 import { Tabs } from '../../components/tabs.tsx';
 import { text } from '../../strings/text.ts';
@@ -16,15 +16,27 @@ import { Way } from './way.tsx';
 /** What has to be published so that this server is found, and whether it is. */
 export function ReachPage(): ReactNode {
   const read = useCall('GET /delegation');
+  const isForHome = useCall('GET /setup').data?.draft.reach === 'home';
   const desk = useDoctor();
   const name = read.data?.serverName;
   return (
     <Page title={text('reach.title')} {...(name === undefined ? {} : { lead: text('reach.lead', { name }) })}>
       <RestartNotice />
       <Doctor desk={desk} ownName={name} />
-      <Card title={text('reach.publish')} lead={text('reach.publish-lead')}>
+      <Card title={text('reach.publish')} {...(isForHome ? {} : { lead: text('reach.publish-lead') })}>
         <Loaded read={read} lines={6}>
-          {(delegation) => <Guidance delegation={delegation} desk={desk} />}
+          {(delegation) =>
+            isForHome ? (
+              <div className="stack">
+                <Notice tone="good">{text('reach.home')}</Notice>
+                <Details summary={text('reach.home-anyway')}>
+                  <Guidance delegation={delegation} desk={desk} />
+                </Details>
+              </div>
+            ) : (
+              <Guidance delegation={delegation} desk={desk} />
+            )
+          }
         </Loaded>
       </Card>
       <Way />

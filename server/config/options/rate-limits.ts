@@ -1,5 +1,5 @@
 import { integer } from '../kinds.ts';
-import { group, LATER, option, rateLimit, rateLimitOptions, section } from '../option.ts';
+import { group, option, rateLimit, rateLimitOptions, section } from '../option.ts';
 
 /** How much of what may be asked for. */
 export const rateLimitOptionTable = {
@@ -9,7 +9,7 @@ export const rateLimitOptionTable = {
   rc_login: group(
     {
       address: rateLimit(0.003, 5, 'Logins from an address.'),
-      account: rateLimit(0.003, 5, 'Logins to an account.'),
+      account: rateLimit(0.03, 5, 'Logins to an account.'),
       failed_attempts: rateLimit(0.17, 3, 'Failed logins to an account.'),
     },
     'Logins.',
@@ -22,7 +22,7 @@ export const rateLimitOptionTable = {
   rc_joins: group(
     {
       local: rateLimit(0.1, 10, 'Rooms this server is in already.'),
-      remote: rateLimit(0.01, 10, 'Rooms new to this server.', { note: LATER }),
+      remote: rateLimit(0.01, 10, 'Rooms new to this server.'),
     },
     'Joins of a user.',
   ),
@@ -36,7 +36,7 @@ export const rateLimitOptionTable = {
     },
     'Invites.',
   ),
-  rc_third_party_invite: rateLimit(0.2, 10, 'Invites of a user by mail address or phone number.', { note: LATER }),
+  rc_third_party_invite: rateLimit(0.2, 10, 'Invites of a user by mail address or phone number.'),
   rc_media_create: rateLimit(10, 50, 'Media a user announces before uploading them.'),
   rc_presence: group({ per_user: rateLimit(0.1, 1, 'Changes of a user’s presence.') }, 'Presence.'),
   rc_delayed_event_mgmt: rateLimit(1, 5, 'Changes a user makes to delayed events.'),

@@ -101,8 +101,8 @@ export const serviceOptions = {
     section({
       template_dir: option(path, undefined, 'The directory with the policy in its languages.'),
       version: option(textOrNumber, undefined, 'The version of the policy that holds.'),
-      server_notice_content: option(mapOf(anything), undefined, 'The notice users are asked with.'),
-      send_server_notice_to_guests: option(flag, false, 'Ask guests, too.'),
+      server_notice_content: option(mapOf(anything), undefined, 'The notice users are asked with.', { note: LATER }),
+      send_server_notice_to_guests: option(flag, false, 'Ask guests, too.', { note: LATER }),
       block_events_error: option(text, undefined, 'What users are told who write without having agreed.'),
       require_at_registration: option(flag, false, 'New users have to agree at once.'),
       policy_name: option(text, 'Privacy Policy', 'What the policy is called.'),

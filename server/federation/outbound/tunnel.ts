@@ -1,7 +1,9 @@
-import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import { OutboundError } from './outbound-error.ts';
 import type { Proxy } from './proxy.ts';
+
+// Not imported: an import asks a built-in module for all it has, which here includes a WebSocket client of several megabytes.
+const { request } = process.getBuiltinModule('node:http');
 
 /** The value of a Proxy-Authorization header, if the proxy wants to know who comes. */
 export function proxyAuthorization({ user, password }: Proxy): string | undefined {

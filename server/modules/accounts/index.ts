@@ -146,6 +146,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     departures,
     devices,
     addressLimit: limits.loginAddress,
+    resetLimit: limits.passwordReset,
     flowsOf,
     proofs,
   });

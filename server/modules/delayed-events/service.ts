@@ -225,7 +225,7 @@ export class DelayedEvents {
   async #run(): Promise<void> {
     let hadTrouble = false;
     try {
-      hadTrouble = await this.#sendDue();
+      await this.#sendDue();
     } catch (error) {
       this.#needs.log.error({ error }, 'delayed events that are due could not be looked for; it is tried again');
       hadTrouble = true;
@@ -234,10 +234,8 @@ export class DelayedEvents {
     this.#schedule(hadTrouble ? TROUBLE_PAUSE_MS : 0);
   }
 
-  /** Gives whether something is still due that this server had trouble with. */
-  async #sendDue(): Promise<boolean> {
-    const { clock, log } = this.#needs;
-    let hadTrouble = false;
+  async #sendDue(): Promise<void> {
+    const { db, clock, log } = this.#needs;
     for (const event of this.#store.listDue(clock.now(), MOST_AT_ONCE)) {
       if (this.#stopped) break;
       // It may have been cancelled, or begun anew, while those before it were sent.
@@ -246,16 +244,20 @@ export class DelayedEvents {
       try {
         await this.#send(current);
       } catch (error) {
-        if (error instanceof MatrixError) {
+        if (error instanceof MatrixError && error.errcode !== 'M_LIMIT_EXCEEDED') {
           this.#fail(current, error);
-        } else {
-          // A full disk, for instance. It stays due.
-          log.error({ error, roomId: event.roomId }, 'a delayed event could not be sent; it is tried again');
-          hadTrouble = true;
+          continue;
         }
+        if (error instanceof MatrixError) {
+          log.info({ roomId: event.roomId }, 'a delayed event came with too many others; it is tried again');
+        } else {
+          // A full disk, for instance.
+          log.error({ error, roomId: event.roomId }, 'a delayed event could not be sent; it is tried again');
+        }
+        // It stands back, or a few that cannot be sent would be tried over and over before any other.
+        db.write((tx) => this.#store.postpone(tx, current.delayId, clock.now() + TROUBLE_PAUSE_MS));
       }
     }
-    return hadTrouble;
   }
 
   #send(event: DelayedEvent): Promise<void> {
@@ -284,7 +286,7 @@ export class DelayedEvents {
   }
 
   /** Whoever scheduled it, as their account stands today. */
-  #actAs({ userId, deviceId, appserviceId }: DelayedEvent): Requester {
+  #actAs({ userId, deviceId, appserviceId, type }: DelayedEvent): Requester {
     const account = this.#needs.users.find(userId);
     if (appserviceId === undefined && (account === undefined || account.deactivated)) {
       throw forbidden('The account is not there any more');
@@ -298,7 +300,9 @@ export class DelayedEvents {
       isAdmin: account?.isAdmin ?? false,
       isSuspended: account?.suspended ?? false,
       appserviceId,
-      rateLimited: account?.rateLimited ?? true,
+      // What it counts as a message it has counted when it was scheduled; many may be due at once after the machine slept.
+      // Invitations have narrower limits of their own.
+      rateLimited: type === 'm.room.member' && (account?.rateLimited ?? true),
     };
   }
 

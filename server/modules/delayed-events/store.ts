@@ -97,6 +97,7 @@ export class DelayedEventStore {
   readonly #listFinalised;
   readonly #insert;
   readonly #restart;
+  readonly #postpone;
   readonly #finalise;
   readonly #failState;
   readonly #removeUser;
@@ -133,6 +134,9 @@ export class DelayedEventStore {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#restart = db.prepareWrite(
       'UPDATE delayed_events SET due_ts = ? + delay_ms WHERE delay_id = ? AND finalised_ts IS NULL',
+    );
+    this.#postpone = db.prepareWrite(
+      'UPDATE delayed_events SET due_ts = ? WHERE delay_id = ? AND finalised_ts IS NULL',
     );
     this.#finalise = db.prepareWrite(`
       UPDATE delayed_events SET finalised_ts = ?, event_id = ?, error = ? WHERE delay_id = ? AND finalised_ts IS NULL`);
@@ -222,6 +226,11 @@ export class DelayedEventStore {
   /** Begins the wait anew at `now`. False if it does not wait any more. */
   restart(tx: WriteTx, delayId: string, now: number): boolean {
     return this.#restart.run(tx, now, delayId).changes > 0;
+  }
+
+  /** Lets it wait until a time (ms since the epoch), whatever its delay. */
+  postpone(tx: WriteTx, delayId: string, dueTs: number): void {
+    this.#postpone.run(tx, dueTs, delayId);
   }
 
   /** False if it does not wait any more. */

@@ -80,7 +80,7 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   /** What a device has left. */
   readonly keyCounts: Pick<DeviceKeys, 'countOneTimeKeys' | 'listUnusedFallback'>;
 } {
-  const { db, serverName, devices, settings, federation } = needs;
+  const { db, clock, serverName, devices, settings, federation } = needs;
   const rooms = roomsOf(needs.rooms);
   const keys = new DeviceKeyStore(db);
   const oneTimeKeys = new OneTimeKeyStore(db);
@@ -100,6 +100,7 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
   });
   const crossSigning = createCrossSigning({
     db,
+    clock,
     devices,
     deviceKeys: keys,
     store: crossSigningStore,
@@ -131,7 +132,7 @@ export function endToEndEncryption(needs: EncryptionNeeds): Module & {
       ...backup.routes,
       ...dehydratedDeviceRoutes(dehydrated),
       ...keyRoutes({ ...needs, deviceKeys, crossSigning, deviceLists: deviceListStore, remote: outside?.remote }),
-      ...federationKeyRoutes({ db, serverName, rooms, deviceKeys, crossSigning, ownChanges }),
+      ...federationKeyRoutes({ db, clock, serverName, rooms, deviceKeys, crossSigning, ownChanges }),
     ],
     sync: [encryptionContribution({ deviceLists: deviceListStore, deviceKeys, rooms })],
     ...outside?.parts,

@@ -80,8 +80,6 @@ export interface PushNeeds extends CountingNeeds, NotificationRouteNeeds {
   readonly http: Pick<GuardedHttp, 'post'>;
   /** Undefined where this server sends no mail about events. */
   readonly mail?: PushMail | undefined;
-  /** Users nobody is to be told anything, as long as it is so: their accounts have run out. Nobody, unless told. */
-  readonly isSilenced?: (userId: UserId) => boolean;
   /** How often a user may set pushers. */
   readonly limit?: RateLimit;
   readonly settings: PushSettings;

@@ -15,13 +15,17 @@ function add(content: Content, { eventId, type, userId, ts, threadId }: Receipt)
   return true;
 }
 
+const isThreaded = ({ threadId }: Receipt): boolean => threadId !== undefined;
+
 /**
  * The m.receipt events that tell of some receipts: event → kind → user → when, and in which thread. One event has room
  * for one receipt of a user on an event; who has read it in two threads needs two.
  */
 function eventsOf(receipts: readonly Receipt[]): JsonObject[] {
   const contents: Content[] = [];
-  for (const receipt of receipts) {
+  // Where there is room for one event alone, the receipt that is about no thread tells the most.
+  const [threaded, others] = [receipts.filter(isThreaded), receipts.filter((receipt) => !isThreaded(receipt))];
+  for (const receipt of [...others, ...threaded]) {
     if (!contents.some((content) => add(content, receipt))) {
       const content: Content = new Map();
       add(content, receipt);

@@ -3,7 +3,7 @@ import type { RateLimit } from '../../http/rate-limit.ts';
 import { eventId, roomId, text, userId } from '../../http/schemas.ts';
 import { Type } from '../../http/type.ts';
 import { notFound } from '../../matrix/errors.ts';
-import type { UserId } from '../../matrix/identifiers.ts';
+import { type ServerName, serverNameOf, type UserId } from '../../matrix/identifiers.ts';
 import type { EventReader, MembershipReader, Visibility } from '../../rooms/types.ts';
 import type { Database } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
@@ -16,6 +16,7 @@ const MAX_REASON_BYTES = 10_000;
 export interface ReportNeeds {
   readonly db: Database;
   readonly clock: Clock;
+  readonly serverName: ServerName;
   readonly log: Logger;
   readonly events: Pick<EventReader, 'findRoom' | 'findEvent'>;
   readonly rooms: Pick<MembershipReader, 'isJoined'>;
@@ -26,8 +27,13 @@ export interface ReportNeeds {
 }
 
 export function reportRoutes(needs: ReportNeeds & { store: ReportStore }): Route[] {
-  const { db, clock, log, events, rooms, visibility, users, limit, store } = needs;
+  const { db, clock, log, serverName, events, rooms, visibility, users, limit, store } = needs;
   const reason = text(MAX_REASON_BYTES);
+
+  /** Whoever annoys people here is mostly from elsewhere, and may be known by nothing but an unwanted invite. */
+  function isKnown(user: UserId): boolean {
+    return serverNameOf(user) !== serverName || users.exists(user);
+  }
 
   function file(report: Omit<Report, 'receivedTs'>): object {
     db.write((tx) => store.insert(tx, { ...report, receivedTs: clock.now() }));
@@ -87,7 +93,7 @@ export function reportRoutes(needs: ReportNeeds & { store: ReportStore }): Route
       body: Type.Object({ reason }),
       handle: ({ requester, params, body }) => {
         limit.checkFor(requester, requester.userId);
-        if (!users.exists(params.userId)) throw notFound('The user was not found');
+        if (!isKnown(params.userId)) throw notFound('The user was not found');
         return file({ kind: 'user', reporter: requester.userId, userId: params.userId, reason: body.reason });
       },
     }),

@@ -62,12 +62,15 @@ export class SearchStore {
     this.#findName = db.prepareRead('SELECT name_nid FROM search_names WHERE name = ?');
     this.#insertName = db.prepareWrite('INSERT INTO search_names (name) VALUES (?)');
     this.#removeName = db.prepareWrite('DELETE FROM search_names WHERE name = ?');
-    this.#findDocument = db.prepareRead('SELECT document_nid FROM search_documents WHERE event_id = ?');
+    this.#findDocument = db.prepareRead(
+      'SELECT document_nid FROM search_documents WHERE event_key = ? AND event_id = ?',
+    );
     this.#findHighest = db.prepareRead(
       'SELECT max(document_nid) AS highest FROM search_documents WHERE document_nid >= ? AND document_nid < ?',
     );
     this.#insertDocument = db.prepareWrite(`
-      INSERT INTO search_documents (document_nid, event_id, room_nid, sender_nid, edit_id) VALUES (?, ?, ?, ?, ?)`);
+      INSERT INTO search_documents (document_nid, event_id, event_key, room_nid, sender_nid, edit_id)
+      VALUES (?, ?, ?, ?, ?, ?)`);
     this.#removeDocument = db.prepareWrite('DELETE FROM search_documents WHERE document_nid = ?');
     this.#insertWords = db.prepareWrite('INSERT INTO search_words (rowid, body, name, topic) VALUES (?, ?, ?, ?)');
     this.#removeWords = db.prepareWrite('DELETE FROM search_words WHERE rowid = ?');
@@ -110,7 +113,7 @@ export class SearchStore {
   }
 
   has(eventId: EventId): boolean {
-    return this.#findDocument.find(eventId) !== undefined;
+    return this.#findNid(eventId) !== undefined;
   }
 
   /**
@@ -122,14 +125,15 @@ export class SearchStore {
     for (const document of documents.toSorted((a, b) => a.ts - b.ts)) {
       const nid = this.#freePlace(document.ts);
       const { eventId, roomId, sender, editId, field, words } = document;
-      this.#insertDocument.run(tx, nid, eventId, this.#nameNid(tx, roomId), this.#nameNid(tx, sender), editId ?? null);
+      const [room, by] = [this.#nameNid(tx, roomId), this.#nameNid(tx, sender)];
+      this.#insertDocument.run(tx, nid, eventId, keyOf(eventId), room, by, editId ?? null);
       const wordsOf = (column: Field): string => (column === field ? words : '');
       this.#insertWords.run(tx, nid, wordsOf('body'), wordsOf('name'), wordsOf('topic'));
     }
   }
 
   remove(tx: WriteTx, eventId: EventId): void {
-    const nid = this.#findDocument.find(eventId)?.document_nid;
+    const nid = this.#findNid(eventId);
     if (nid === undefined) return;
     this.#removeDocument.run(tx, nid);
     this.#removeWords.run(tx, nid);
@@ -183,6 +187,10 @@ export class SearchStore {
     for (const statement of this.#clear) statement.run(tx);
   }
 
+  #findNid(eventId: EventId): number | undefined {
+    return this.#findDocument.find(keyOf(eventId), eventId)?.document_nid;
+  }
+
   #nameNid(tx: WriteTx, name: string): number {
     return this.#findName.find(name)?.name_nid ?? this.#insertName.run(tx, name).lastId;
   }
@@ -197,4 +205,11 @@ export class SearchStore {
       ms += 1;
     }
   }
+}
+
+/** FNV-1a, 32 bits, signed. Different event IDs may have the same. */
+function keyOf(eventId: EventId): number {
+  let hash = 0x81_1c_9d_c5;
+  for (let at = 0; at < eventId.length; at += 1) hash = Math.imul(hash ^ eventId.charCodeAt(at), 0x01_00_01_93);
+  return hash | 0;
 }

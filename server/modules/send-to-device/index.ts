@@ -23,6 +23,8 @@ export function sendToDevice(needs: ToDeviceNeeds): Module & {
     routes: sendToDeviceRoutes(toDevice),
     edus: toDeviceEdus(toDevice),
     sync: [toDeviceContribution({ db: needs.db, store })],
-    onDeviceDeleted: (tx, userId, deviceId) => store.removeDevice(tx, userId, deviceId),
+    start: () => toDevice.start(),
+    stop: () => toDevice.stop(),
+    onDeviceDeleted: (tx, userId, deviceId) => toDevice.deviceRemoved(tx, userId, deviceId),
   };
 }

@@ -48,5 +48,17 @@ export const migrations: ModuleMigrations = {
         CREATE INDEX to_device_received_by_age ON to_device_received (received_ms);
       `,
     },
+    {
+      sql: `
+        -- Devices that are gone, of which there were many messages: those up to "position" are nobody's, and removed bit by
+        -- bit. Another device may be called the same by now.
+        CREATE TABLE to_device_leftovers (
+          user_id TEXT NOT NULL,
+          device_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          PRIMARY KEY (user_id, device_id)
+        ) STRICT, WITHOUT ROWID;
+      `,
+    },
   ],
 };

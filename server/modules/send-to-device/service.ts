@@ -4,7 +4,9 @@ import { type DeviceId, isUserId, type ServerName, serverNameOf, type UserId } f
 import { isJsonObject, type JsonObject, type JsonValue } from '../../matrix/json.ts';
 import type { Database, StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
+import type { Logger } from '../../util/log.ts';
 import { type Random, randomString } from '../../util/random.ts';
+import { turns } from '../../util/turns.ts';
 import type { ToDeviceMessage, ToDeviceStore, ToDeviceTransaction } from './store.ts';
 
 /** As large as an event may be: it has to fit into an EDU to another server. */
@@ -17,6 +19,8 @@ const RECEIVED_LIFETIME_MS = 30 * 24 * 3_600_000;
 /** Content of one EDU, bytes, unless a single message has more. */
 const MAX_EDU_BYTES = 60_000;
 const MESSAGE_ID_LENGTH = 20;
+/** Devices (or `*`) and users that one request may name: clients write to some hundred at a time. */
+const MAX_TARGETS = 5_000;
 /** Servers that one request may write to. */
 const MAX_SERVERS = 1_000;
 /** Messages of other servers that wait for one device: one that is never used must not gather them for ever. */
@@ -28,6 +32,7 @@ export type Messages = Readonly<Record<UserId, Readonly<Record<string, JsonObjec
 export interface ToDeviceNeeds {
   readonly db: Database;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly serverName: ServerName;
   readonly random: Random;
   readonly devices: { listDeviceIds(userId: UserId): readonly DeviceId[] };
@@ -43,7 +48,7 @@ export interface ToDeviceNeeds {
 export interface ToDevice {
   /**
    * Sends to devices, once for each transaction of the sending device.
-   * @throws MatrixError M_TOO_LARGE if one of the messages is
+   * @throws MatrixError M_TOO_LARGE if one of the messages is, or there are too many
    */
   send(request: ToDeviceTransaction & { readonly messages: Messages }): void;
   /** Takes messages from a user of another server, once for each ID that server gives them. */
@@ -71,11 +76,16 @@ export interface ToDevice {
     after: StreamPosition,
     limit: number,
   ): (ToDeviceMessage & { readonly position: StreamPosition })[];
+  /** A device is gone: so is what waited for it. */
+  deviceRemoved(tx: WriteTx, userId: UserId, deviceId: DeviceId): void;
+  start(): void;
+  stop(): Promise<void>;
 }
 
 export function toDeviceService({
   db,
   clock,
+  log,
   random,
   serverName,
   devices,
@@ -84,6 +94,27 @@ export function toDeviceService({
   store,
 }: ToDeviceNeeds & { store: ToDeviceStore }): ToDevice {
   let nextExpiry = 0;
+  let sweeping: Promise<void> | undefined;
+  let isStopping = false;
+
+  /** Removes what devices that are gone have left, a little at a time: of one that was long unused it is a lot. */
+  async function sweep(): Promise<void> {
+    for (;;) {
+      await turns.wait();
+      if (isStopping || !store.hasLeftovers()) return;
+      db.write((tx) => store.removeSomeLeftovers(tx));
+    }
+  }
+
+  function wakeSweeper(): void {
+    if (sweeping !== undefined || isStopping) return;
+    sweeping = sweep()
+      // Tried again after the next deletion, or start.
+      .catch((error: unknown) => log.error({ error }, 'messages to devices that are gone could not be removed'))
+      .finally(() => {
+        sweeping = undefined;
+      });
+  }
 
   function expireTransactions(tx: WriteTx): void {
     const now = clock.now();
@@ -167,7 +198,17 @@ export function toDeviceService({
         }
       });
     },
+    deviceRemoved: (tx, userId, deviceId) => {
+      if (store.removeDevice(tx, userId, deviceId)) tx.onCommit(wakeSweeper);
+    },
+    start: wakeSweeper,
+    stop: async () => {
+      isStopping = true;
+      await sweeping;
+    },
     send: ({ messages, ...transaction }) => {
+      const targets = Object.values(messages).reduce((sum, byDevice) => sum + 1 + Object.keys(byDevice).length, 0);
+      if (targets > MAX_TARGETS) throw tooLarge(`A request may write to ${MAX_TARGETS} users and devices at most`);
       for (const content of Object.values(messages).flatMap((byDevice) => Object.values(byDevice))) {
         if (bytesOf(content) > MAX_CONTENT_BYTES) {
           throw tooLarge(`A message to a device has at most ${MAX_CONTENT_BYTES} bytes`);

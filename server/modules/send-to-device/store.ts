@@ -9,6 +9,9 @@ const COUNTS_KEPT = 1_000;
 /** Old IDs removed in one write. */
 const EXPIRED_AT_ONCE = 5_000;
 
+/** Messages of a device that is gone, removed in one write: a few milliseconds. */
+const LEFTOVERS_AT_ONCE = 200;
+
 /** A message waiting for one device. */
 export interface ToDeviceMessage {
   readonly sender: UserId;
@@ -41,7 +44,11 @@ export class ToDeviceStore {
   readonly #removeCuts;
   readonly #findUpTo;
   readonly #removeUpTo;
-  readonly #removeMessages;
+  readonly #removeSome;
+  readonly #putLeftovers;
+  readonly #findLeftovers;
+  readonly #nextLeftovers;
+  readonly #endLeftovers;
   readonly #removeAllCuts;
   readonly #removeTransactionsOf;
   readonly #insertTransaction;
@@ -66,12 +73,25 @@ export class ToDeviceStore {
     );
     this.#removeCuts = db.prepareWrite('DELETE FROM to_device_cuts WHERE user_id = ? AND device_id = ? AND token <= ?');
     this.#findUpTo = db.prepareRead<{ position: number }>(
-      'SELECT position FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position <= ? LIMIT 1',
+      'SELECT position FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position > ? AND position <= ? LIMIT 1',
     );
     this.#removeUpTo = db.prepareWrite(
-      'DELETE FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position <= ?',
+      'DELETE FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position > ? AND position <= ?',
     );
-    this.#removeMessages = db.prepareWrite('DELETE FROM to_device_messages WHERE user_id = ? AND device_id = ?');
+    this.#removeSome = db.prepareWrite(`
+      DELETE FROM to_device_messages WHERE rowid IN (
+        SELECT rowid FROM to_device_messages
+        WHERE user_id = ? AND device_id = ? AND position <= ? ORDER BY position LIMIT ${LEFTOVERS_AT_ONCE})`);
+    this.#putLeftovers = db.prepareWrite(`
+      INSERT INTO to_device_leftovers (user_id, device_id, position) VALUES (?, ?, ?)
+      ON CONFLICT DO UPDATE SET position = excluded.position`);
+    this.#findLeftovers = db.prepareRead<{ position: number }>(
+      'SELECT position FROM to_device_leftovers WHERE user_id = ? AND device_id = ?',
+    );
+    this.#nextLeftovers = db.prepareRead<{ user_id: string; device_id: string; position: number }>(
+      'SELECT user_id, device_id, position FROM to_device_leftovers ORDER BY user_id, device_id LIMIT 1',
+    );
+    this.#endLeftovers = db.prepareWrite('DELETE FROM to_device_leftovers WHERE user_id = ? AND device_id = ?');
     this.#removeAllCuts = db.prepareWrite('DELETE FROM to_device_cuts WHERE user_id = ? AND device_id = ?');
     this.#removeTransactionsOf = db.prepareWrite(
       'DELETE FROM to_device_transactions WHERE user_id = ? AND device_id = ?',
@@ -81,7 +101,7 @@ export class ToDeviceStore {
       ON CONFLICT DO NOTHING`);
     this.#removeTransactions = db.prepareWrite('DELETE FROM to_device_transactions WHERE sent_ms < ?');
     this.#count = db.prepareRead<{ waiting: number }>(
-      'SELECT count(*) AS waiting FROM to_device_messages WHERE user_id = ? AND device_id = ?',
+      'SELECT count(*) AS waiting FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position > ?',
     );
     this.#insertReceived = db.prepareWrite(`
       INSERT INTO to_device_received (origin, message_id, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`);
@@ -106,7 +126,7 @@ export class ToDeviceStore {
     const key = keyOf(userId, deviceId);
     const known = this.#waiting.get(key);
     if (known !== undefined) return known;
-    const waiting = this.#count.find(userId, deviceId)?.waiting ?? 0;
+    const waiting = this.#count.find(userId, deviceId, this.#first(userId, deviceId))?.waiting ?? 0;
     this.#waiting.set(key, waiting);
     return waiting;
   }
@@ -119,7 +139,8 @@ export class ToDeviceStore {
     limit: number,
     after: StreamPosition = STREAM_START,
   ): (ToDeviceMessage & { readonly position: StreamPosition })[] {
-    return this.#list.list(userId, deviceId, after, now, limit).map((row) => ({
+    const first = Math.max(after, this.#first(userId, deviceId));
+    return this.#list.list(userId, deviceId, first, now, limit).map((row) => ({
       position: row.position as StreamPosition,
       sender: row.sender as UserId,
       type: row.type,
@@ -139,21 +160,47 @@ export class ToDeviceStore {
   }
 
   hasUpTo(userId: UserId, deviceId: DeviceId, position: StreamPosition): boolean {
-    return this.#findUpTo.find(userId, deviceId, position) !== undefined;
+    return this.#findUpTo.find(userId, deviceId, this.#first(userId, deviceId), position) !== undefined;
   }
 
   removeUpTo(tx: WriteTx, userId: UserId, deviceId: DeviceId, position: StreamPosition): void {
-    this.#removeUpTo.run(tx, userId, deviceId, position);
+    this.#removeUpTo.run(tx, userId, deviceId, this.#first(userId, deviceId), position);
     this.#countAnew(tx, userId, deviceId);
     // Later cuts stay: whoever comes back with such a token must not be taken to have all that had been sent by then.
     this.#removeCuts.run(tx, userId, deviceId, position);
   }
 
-  removeDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): void {
-    this.#removeMessages.run(tx, userId, deviceId);
+  /** Removes what a device has; true if some of its messages are left over, though they are nobody's any more. */
+  removeDevice(tx: WriteTx, userId: UserId, deviceId: DeviceId): boolean {
+    const position = tx.nextPosition();
+    this.#putLeftovers.run(tx, userId, deviceId, position);
+    const isEmpty = this.#removeLeftovers(tx, userId, deviceId, position);
     this.#countAnew(tx, userId, deviceId);
     this.#removeAllCuts.run(tx, userId, deviceId);
     this.#removeTransactionsOf.run(tx, userId, deviceId);
+    return !isEmpty;
+  }
+
+  hasLeftovers(): boolean {
+    return this.#nextLeftovers.find() !== undefined;
+  }
+
+  /** Removes some messages of a device that is gone. */
+  removeSomeLeftovers(tx: WriteTx): void {
+    const next = this.#nextLeftovers.find();
+    if (next !== undefined) this.#removeLeftovers(tx, next.user_id, next.device_id, next.position);
+  }
+
+  /** Whether none are left. */
+  #removeLeftovers(tx: WriteTx, userId: string, deviceId: string, position: number): boolean {
+    if (this.#removeSome.run(tx, userId, deviceId, position).changes === LEFTOVERS_AT_ONCE) return false;
+    this.#endLeftovers.run(tx, userId, deviceId);
+    return true;
+  }
+
+  /** What waits for a device comes after this: before it, another one was called the same. */
+  #first(userId: UserId, deviceId: DeviceId): number {
+    return this.#findLeftovers.find(userId, deviceId)?.position ?? STREAM_START;
   }
 
   /** Remembers a transaction (`now`: ms since the epoch); false if it was there already. */

@@ -53,7 +53,8 @@ export function voip({ clock, limit, settings }: VoipNeeds): Module {
       }),
       route({
         method: 'GET',
-        path: '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports',
+        // MSC4143: where it will be, and where clients ask until then.
+        path: ['/_matrix/client/v1/rtc/transports', '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports'],
         auth: 'user',
         guests: true,
         handle: () => ({ rtc_transports: rtcTransports }),

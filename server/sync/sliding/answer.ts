@@ -114,7 +114,9 @@ async function tellRooms(needs: SlidingNeeds, telling: Telling): Promise<JsonObj
   for (const asked of wanted.rooms.values()) await tell(asked);
   for (const [roomId, sent] of held) {
     if (wanted.rooms.has(roomId)) continue;
-    const left = telling.request.lists.size > 0 ? leftRoom(needs, context, roomId, sent) : undefined;
+    const { lists, subscriptions } = telling.request;
+    const isAbout = lists.size > 0 || subscriptions.has(roomId);
+    const left = isAbout ? leftRoom(needs, context, roomId, sent) : undefined;
     if (left === undefined) {
       noteUnseen(context, roomId, sent, changed);
       continue;

@@ -122,7 +122,7 @@ export class ConnectionStore {
 
   find(
     nid: number,
-  ): { connection: StoredConnection; sent: Map<string, Map<RoomId, Sent>>; required: Set<string> } | undefined {
+  ): { connection: StoredConnection; sent: Map<string, Map<RoomId, Sent>>; required: Map<string, number> } | undefined {
     const row = this.#find.find(nid);
     if (row === undefined) return undefined;
     const required = new Map(
@@ -144,7 +144,7 @@ export class ConnectionStore {
       given: row.given,
       changes: row.changes === null ? undefined : readChanges(JSON.parse(row.changes), required),
     };
-    return { connection, sent, required: new Set(required.keys()) };
+    return { connection, sent, required: new Map([...required].map(([name, { text }]) => [name, text.length])) };
   }
 
   /** A new connection in the place of an earlier one of the same name. Gives its number. */

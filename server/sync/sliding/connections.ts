@@ -19,16 +19,18 @@ const MOST_PER_DEVICE = 16;
 const UNUSED_MS = 30 * 24 * 3_600_000;
 /** How old (ms) the noted time of use may get before it is written anew. */
 const NOTED_EVERY_MS = 3_600_000;
-const REMEMBERED = 500;
-/** Different wishes for state in the life of a connection. Clients have a handful. */
+/** Connections kept in memory, each with what it holds of every room; reading one again takes a millisecond or so. */
+const REMEMBERED = 200;
+/** Different wishes for state in the life of a connection, and how long they are together. Clients have a handful. */
 const MOST_REQUIRED = 200;
+const MOST_REQUIRED_TEXT = 1_048_576;
 
 interface Live {
   readonly key: ConnectionKey;
   readonly nid: number;
   readonly sent: Map<string, Map<RoomId, Sent>>;
-  /** The names of the wishes for state that are kept with it. */
-  readonly required: Set<string>;
+  /** The names of the wishes for state that are kept with it, and how long each is. */
+  readonly required: Map<string, number>;
   held: number;
   given: number;
   changes: SentChanges | undefined;
@@ -149,7 +151,7 @@ export class Connections {
       key,
       nid,
       sent: new Map(),
-      required: new Set(),
+      required: new Map(),
       held: 0,
       given: 0,
       changes: undefined,
@@ -204,9 +206,13 @@ export class Connections {
 
   #hasTooMany({ required }: Live, changes: SentChanges): boolean {
     for (const rooms of changes.values()) {
-      for (const sent of rooms.values()) if (sent?.required !== undefined) required.add(sent.required.name);
+      for (const sent of rooms.values()) {
+        if (sent?.required !== undefined) required.set(sent.required.name, sent.required.text.length);
+      }
     }
-    return required.size > MOST_REQUIRED;
+    let length = 0;
+    for (const of of required.values()) length += of;
+    return required.size > MOST_REQUIRED || length > MOST_REQUIRED_TEXT;
   }
 
   #format(nid: number, serial: number, at: StreamPosition): string {

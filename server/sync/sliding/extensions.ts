@@ -208,15 +208,18 @@ function showRoom(name: 'account_data' | 'receipts' | 'typing', parts: Parts, ro
   const [first, ...others] = room.ephemeral;
   if (first === undefined) return undefined;
   // The extension has room for one event. Only who read one event in two threads needs two: the first stands for both.
-  return others.reduce<JsonObject>((joined, event) => mergeDeep(event, joined), first);
+  return others.reduce<JsonObject>((joined, event) => merge(event, joined, DOWN_TO_USERS), first);
 }
 
-/** All keys of both; where both say something of one thing, the second does. */
-function mergeDeep(a: JsonObject, b: JsonObject): JsonObject {
+/** Levels of an m.receipt: its own keys, events, kinds, users. What stands below belongs together. */
+const DOWN_TO_USERS = 4;
+
+/** All keys of both, so many levels down; where both say something of one thing, the second does. */
+function merge(a: JsonObject, b: JsonObject, levels: number): JsonObject {
   const merged: Record<string, JsonValue> = { ...a };
   for (const [key, value] of Object.entries(b)) {
     const other = merged[key];
-    merged[key] = isObject(other) && isObject(value) ? mergeDeep(other, value) : value;
+    merged[key] = levels > 1 && isObject(other) && isObject(value) ? merge(other, value, levels - 1) : value;
   }
   return merged;
 }

@@ -14,6 +14,8 @@ import { RequiredState, type StateElement, type StateRule } from './required-sta
 /** The most lists, and rooms, that one request may name (MSC4186). */
 const MOST_LISTS = 100;
 const MOST_SUBSCRIPTIONS = 100;
+/** How long (characters) all the state together may be that one request wishes for: some of it is kept for each room. */
+const MOST_REQUIRED = 262_144;
 /** Events of one room in one answer; a client that wants more pages back. */
 export const MOST_EVENTS = 100;
 
@@ -123,7 +125,7 @@ export interface SlidingRequest {
 
 /**
  * Reads a request whose form has been checked.
- * @throws MatrixError M_INVALID_PARAM for too many lists or rooms
+ * @throws MatrixError M_INVALID_PARAM for too many lists or rooms, or too much state
  */
 export function readRequest(body: RequestBody, viewer: UserId, limit: number | undefined): SlidingRequest {
   const asked = Object.entries(body.lists ?? {});
@@ -131,10 +133,15 @@ export function readRequest(body: RequestBody, viewer: UserId, limit: number | u
   if (asked.length > MOST_LISTS) throw invalidParam(`At most ${MOST_LISTS} lists can be asked for`);
   if (rooms.length > MOST_SUBSCRIPTIONS) throw invalidParam(`At most ${MOST_SUBSCRIPTIONS} rooms can be subscribed to`);
   const most = Math.min(limit ?? MOST_EVENTS, MOST_EVENTS);
-  const configOf = (given: Static<typeof subscriptionSchema>): RoomConfig => ({
-    timelineLimit: Math.min(given.timeline_limit, most),
-    required: RequiredState.of([readRule(given.required_state ?? [], viewer)]),
-  });
+  const wishes = new Set<string>();
+  let length = 0;
+  const configOf = (given: Static<typeof subscriptionSchema>): RoomConfig => {
+    const required = RequiredState.of([readRule(given.required_state ?? [], viewer)]);
+    if (!wishes.has(required.text)) length += required.text.length;
+    if (length > MOST_REQUIRED) throw invalidParam('The required_state is too long');
+    wishes.add(required.text);
+    return { timelineLimit: Math.min(given.timeline_limit, most), required };
+  };
   const lists = asked.map(([name, list]) => [name, { ...readWindow(list), config: configOf(list) }] as const);
   return {
     connId: body.conn_id ?? '',

@@ -3,7 +3,6 @@ import { LRUCache } from 'lru-cache';
 import { type StateKey, stateKeyOf } from '../../matrix/events/event.ts';
 import type { EventId } from '../../matrix/identifiers.ts';
 import type { RoomState } from '../../rooms/types.ts';
-import { atMost } from '../../util/lru.ts';
 
 /** Which state events are meant: of one type or any, with one state key or any. */
 export interface StateElement {
@@ -20,7 +19,8 @@ export interface StateRule {
 }
 
 const MEMBER = 'm.room.member';
-const REMEMBERED = 1_000;
+/** Characters of all that are remembered. */
+const REMEMBERED = 4_194_304;
 
 /** Some elements, made for being asked. */
 class Elements {
@@ -101,7 +101,10 @@ class Rule {
   }
 }
 
-const remembered = new LRUCache<string, RequiredState>(atMost(REMEMBERED));
+const remembered = new LRUCache<string, RequiredState>({
+  maxSize: REMEMBERED,
+  sizeCalculation: ({ text }) => text.length,
+});
 
 /** The state that one or several rules ask for, in one form: the same rules are the same object, mostly, and the same `text`. */
 export class RequiredState {

@@ -2,7 +2,7 @@ import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Reply, Requester } from '../../../http/route.ts';
 import { MatrixError, forbidden, missingParam } from '../../../matrix/errors.ts';
 import { isUserId, type UserId } from '../../../matrix/identifiers.ts';
-import type { JsonObject } from '../../../matrix/json.ts';
+import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { TokenStore } from '../store/tokens.ts';
@@ -49,6 +49,7 @@ export interface AccountManagementNeeds {
   readonly departures: Departures;
   readonly devices: Devices;
   readonly addressLimit: RateLimit;
+  readonly resetLimit: RateLimit;
   readonly flowsOf: (userId: UserId) => readonly Flow[];
   readonly proofs: () => Proofs;
 }
@@ -65,6 +66,7 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
     departures,
     devices,
     addressLimit,
+    resetLimit,
     flowsOf,
     proofs,
   } = needs;
@@ -77,7 +79,10 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
   /** Without an access token the password says who is there; guessing it must not be cheaper than at login. */
   function flowsFor({ requester, body, ip }: ManagementRequest): readonly Flow[] {
     if (requester !== undefined) return flowsOf(requester.userId);
-    if (body['auth'] !== undefined) addressLimit.check(ip);
+    const { auth } = body;
+    const type = isJsonObject(auth) ? auth['type'] : undefined;
+    // Nobody guesses what a mail says, and clients ask again and again whether its link was opened.
+    if (auth !== undefined && type !== EMAIL && type !== MSISDN) addressLimit.check(ip);
     return settings.enabled === 'no' || !settings.localDatabase ? [] : [[PASSWORD]];
   }
 
@@ -97,8 +102,17 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
     return provedAddress(proof.completed[EMAIL]) ?? provedAddress(proof.completed[MSISDN]);
   }
 
+  /** Whom the proof is of. Leaving out the access token is no way around a lock. */
   function provenUser(requester: Requester | undefined, proof: Proof & { done: true }): UserId {
     if (requester !== undefined) return requester.userId;
+    const userId = ownerOf(proof);
+    if (users.find(userId)?.locked === true) {
+      throw new MatrixError('M_USER_LOCKED', 'This account is locked', { fields: { soft_logout: true } });
+    }
+    return userId;
+  }
+
+  function ownerOf(proof: Proof & { done: true }): UserId {
     const proved = addressOf(proof);
     if (proved !== undefined) {
       const owner = proofs().threepids?.findOwner(proved.medium, proved.address);
@@ -124,6 +138,7 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
         secrets: ['new_password'],
       });
       const kept = attempt.kept?.['password_hash'];
+      if (requester === undefined) resetLimit.check(ip);
       let hash: string;
       if (typeof kept === 'string') hash = kept;
       else if (attempt.body['new_password'] === undefined) throw missingParam('The key new_password is missing');

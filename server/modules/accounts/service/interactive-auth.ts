@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { Reply, type Requester } from '../../../http/route.ts';
-import { MatrixError, badJson, forbidden, unknownError } from '../../../matrix/errors.ts';
+import { MatrixError, badJson, forbidden, tooLarge, unknownError } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
@@ -16,6 +16,8 @@ const SESSION_LIFETIME_MS = 24 * 3_600_000;
 const REPEAT_MS = 10 * 60_000;
 /** Anybody can begin sessions. The oldest go when there are more. */
 const MAX_SESSIONS = 10_000;
+/** What of a stranger's request is remembered, UTF-16 units: far more than any of those takes. */
+const MAX_STRANGERS_BODY = 8_192;
 
 /** A way to authenticate: the stages to complete, in this order. */
 export type Flow = readonly string[];
@@ -235,6 +237,9 @@ export class InteractiveAuthSessions {
     if (options.flows.length === 0) throw forbidden('This account has no means to prove who you are');
     const { secrets = [] } = request;
     const body = Object.fromEntries(Object.entries(attempt.given).filter(([key]) => !secrets.includes(key)));
+    if (request.userId === undefined && JSON.stringify(body).length > MAX_STRANGERS_BODY) {
+      throw tooLarge('This is more than the request needs');
+    }
     const before = attempt.session;
     const session: UiAuthSession = {
       id: before?.id ?? randomString(this.#random, 24),

@@ -78,6 +78,8 @@ export interface AccountLimits {
   readonly loginFailedAttempts: RateLimit;
   /** Login tokens for further clients (spec: one a minute is suggested). */
   readonly loginToken: RateLimit;
+  /** New passwords of people who are not logged in, each of which is hashed. */
+  readonly passwordReset: RateLimit;
 }
 
 export interface AccountsNeeds {

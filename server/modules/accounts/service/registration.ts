@@ -2,7 +2,7 @@ import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Reply } from '../../../http/route.ts';
 import { forbidden, limitExceeded, missingParam, missingToken, unknownToken } from '../../../matrix/errors.ts';
 import { localpartOf, type DeviceId, type UserId } from '../../../matrix/identifiers.ts';
-import type { JsonObject } from '../../../matrix/json.ts';
+import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { RegistrationTokenStore } from '../store/registration-tokens.ts';
 import type { TokenStore } from '../store/tokens.ts';
@@ -135,7 +135,7 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
       const attempt = sessions.open({
         operation: 'register',
         userId: undefined,
-        body: given,
+        body: goesOn(given) ? { auth: given['auth'] ?? null } : given,
         secrets: ['password', 'guest_access_token'],
       });
       const body = parse(attempt.body);
@@ -227,6 +227,15 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     if (account === undefined || account.deactivated || account.locked) throw forbidden('This account is closed');
     return { userId, session: db.write((tx) => openSession(tx, userId, body)) };
   }
+}
+
+/**
+ * Whether that is about the account a session is about already. Whoever opens the link of a mail elsewhere comes with a
+ * session and a name for the new device, and knows nothing of the account that was asked for.
+ */
+function goesOn({ auth, ...asked }: JsonObject): boolean {
+  const hasSession = isJsonObject(auth) && typeof auth['session'] === 'string';
+  return hasSession && ['username', 'password', 'guest_access_token'].every((key) => asked[key] === undefined);
 }
 
 function guestHashOf(attempt: AuthAttempt, token: string | undefined): string | undefined {

@@ -12,8 +12,8 @@ import type { AppserviceClient } from './client.ts';
 import type { ApplicationService } from './registry.ts';
 import type { Drafter } from './transaction.ts';
 
-/** Spec: "Pushing events": backing off exponentially. */
-const BACKOFF = { firstMs: 1_000, longestMs: 3_600_000 };
+/** Spec: "Pushing events": backing off exponentially. Not every bridge says so when it is back, so the waits stay short. */
+const BACKOFF = { firstMs: 1_000, longestMs: 300_000 };
 
 export interface DeliveryNeeds {
   readonly db: Database;

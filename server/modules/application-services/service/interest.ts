@@ -59,11 +59,12 @@ export class Interest {
   review(tx: WriteTx, roomId: RoomId, deltas: readonly StateDelta[]): void {
     for (const { type, stateKey } of deltas) {
       if (type !== 'm.room.member' || !isUserId(stateKey)) continue;
-      const present = this.#present.peek(roomId);
-      if (present === undefined) return;
       const concerned = this.#needs.services.filter((service) => service.covers(stateKey));
       if (concerned.length === 0) continue;
+      // Also where nothing is remembered yet: what is looked up before the write is undone would be remembered wrongly.
       tx.onRollback(() => this.#present.delete(roomId));
+      const present = this.#present.peek(roomId);
+      if (present === undefined) continue;
       // Whether another of its users is still there is only known from the list of them all.
       if (this.#needs.members.isJoined(roomId, stateKey)) for (const service of concerned) present.add(service);
       else this.#present.delete(roomId);

@@ -258,6 +258,8 @@ function withRoomState(
   const { membership } = content;
   if (membership !== 'invite' && membership !== 'knock') return shown;
   const state = members.listStrippedState(roomId, stateKey);
+  // They are in already, and see for themselves.
+  if (state.length === 0) return shown;
   const unsigned = shown['unsigned'];
   return {
     ...shown,

@@ -10,8 +10,11 @@ import type { BackedUpKey, KeyName } from './store.ts';
 /** About five thousand keys: clients send some hundreds at once. To parse more in one go would hold up everybody else. */
 const MAX_UPLOAD_BYTES = 5 * 1024 * 1024;
 
-const VERSIONS = '/_matrix/client/v3/room_keys/version';
-const KEYS = '/_matrix/client/v3/room_keys/keys';
+/** Clients that are older than the paths of the spec, or do not ask which versions of it are known, use the unstable one. */
+const PREFIXES = ['/_matrix/client/v3/room_keys', '/_matrix/client/unstable/room_keys'];
+
+const versions = (rest = ''): string[] => PREFIXES.map((prefix) => `${prefix}/version${rest}`);
+const keys = (rest = ''): string[] => PREFIXES.map((prefix) => `${prefix}/keys${rest}`);
 
 const config = { algorithm: nonEmptyText(255), auth_data: jsonValue };
 const versionParams = Type.Object({ version: Type.String() });
@@ -31,7 +34,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
   return [
     route({
       method: 'POST',
-      path: VERSIONS,
+      path: versions(),
       auth: 'user',
       body: Type.Object(config),
       handle: ({ requester, body }) => ({
@@ -40,20 +43,20 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'GET',
-      path: VERSIONS,
+      path: versions(),
       auth: 'user',
       handle: ({ requester }) => backups.describe(requester.userId),
     }),
     route({
       method: 'GET',
-      path: `${VERSIONS}/:version`,
+      path: versions('/:version'),
       auth: 'user',
       params: versionParams,
       handle: ({ requester, params }) => backups.describe(requester.userId, params.version),
     }),
     route({
       method: 'PUT',
-      path: `${VERSIONS}/:version`,
+      path: versions('/:version'),
       auth: 'user',
       params: versionParams,
       // NOT-SPEC: a number is taken too; some send the version they read as one.
@@ -67,7 +70,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'DELETE',
-      path: `${VERSIONS}/:version`,
+      path: versions('/:version'),
       auth: 'user',
       params: versionParams,
       handle: ({ requester, params }) => {
@@ -77,7 +80,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'PUT',
-      path: KEYS,
+      path: keys(),
       auth: 'user',
       query,
       bodyLimit: MAX_UPLOAD_BYTES,
@@ -86,7 +89,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'PUT',
-      path: `${KEYS}/:roomId`,
+      path: keys('/:roomId'),
       auth: 'user',
       params: roomParams,
       query,
@@ -97,7 +100,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'PUT',
-      path: `${KEYS}/:roomId/:sessionId`,
+      path: keys('/:roomId/:sessionId'),
       auth: 'user',
       params: sessionParams,
       query,
@@ -107,14 +110,14 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'GET',
-      path: KEYS,
+      path: keys(),
       auth: 'user',
       query,
       handle: ({ requester, query: { version } }) => sendKeys(requester.userId, version),
     }),
     route({
       method: 'GET',
-      path: `${KEYS}/:roomId`,
+      path: keys('/:roomId'),
       auth: 'user',
       params: roomParams,
       query,
@@ -122,7 +125,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'GET',
-      path: `${KEYS}/:roomId/:sessionId`,
+      path: keys('/:roomId/:sessionId'),
       auth: 'user',
       params: sessionParams,
       query,
@@ -133,14 +136,14 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'DELETE',
-      path: KEYS,
+      path: keys(),
       auth: 'user',
       query,
       handle: ({ requester, query: { version } }) => backups.removeKeys(requester.userId, version),
     }),
     route({
       method: 'DELETE',
-      path: `${KEYS}/:roomId`,
+      path: keys('/:roomId'),
       auth: 'user',
       params: roomParams,
       query,
@@ -149,7 +152,7 @@ export function keyBackupRoutes(backups: KeyBackups): Route[] {
     }),
     route({
       method: 'DELETE',
-      path: `${KEYS}/:roomId/:sessionId`,
+      path: keys('/:roomId/:sessionId'),
       auth: 'user',
       params: sessionParams,
       query,

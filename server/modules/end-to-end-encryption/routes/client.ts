@@ -8,16 +8,23 @@ import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import type { Database, StreamPosition } from '../../../storage/types.ts';
 import type { SyncTokens } from '../../../sync/token.ts';
 import type { SyncWindow } from '../../../sync/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import { Pace } from '../../../util/pace.ts';
 import type { CrossSigning, CrossSigningUpload } from '../service/cross-signing.ts';
+import { claimAll } from '../service/claim-all.ts';
 import { type DeviceKeys, splitByServer } from '../service/device-keys.ts';
 import type { RemoteKeys } from '../service/remote-keys.ts';
 import { changedUsers } from '../sync.ts';
+import type { Usage } from '../store/cross-signing.ts';
 import type { DeviceListStore } from '../store/device-lists.ts';
 
 /** Keys of every device in a large room are asked for at once, and a client may upload a hundred one-time keys. */
 const MAX_BODY_BYTES = 1024 * 1024;
 /** As long as the spec recommends clients to ask for. */
 const DEFAULT_REMOTE_TIMEOUT_MS = 10_000;
+/** How long keys are looked up at a stretch. */
+const SLICE_MS = 5;
+const USAGES: readonly Usage[] = ['master', 'self_signing', 'user_signing'];
 
 /** The guard of actions that want proof of who one is. */
 export interface InteractiveAuth {
@@ -37,6 +44,7 @@ export interface InteractiveAuth {
 
 export interface KeyRoutesNeeds {
   readonly db: Database;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly serverName: ServerName;
   readonly interactiveAuth: InteractiveAuth;
   readonly tokens: Pick<SyncTokens, 'parse'>;
@@ -75,7 +83,7 @@ export function keyRoutes(
     readonly remote: RemoteKeys | undefined;
   },
 ): Route[] {
-  const { db, serverName, interactiveAuth, tokens, windowSince, rooms, remote, deviceKeys, crossSigning } = needs;
+  const { clock, serverName, interactiveAuth, tokens, windowSince, rooms, remote, deviceKeys, crossSigning } = needs;
 
   function showMasters(keys: JsonObject, viewer: UserId): JsonObject {
     return Object.fromEntries(
@@ -118,16 +126,20 @@ export function keyRoutes(
       handle: async ({ requester, body }) => {
         const viewer = requester.userId;
         const { local, remote: others } = splitByServer(body.device_keys, serverName);
-        const keysOf = (usage: 'master' | 'self_signing' | 'user_signing'): JsonObject =>
-          Object.fromEntries(
-            local.flatMap(([userId]) => {
-              const key = crossSigning.find(userId, usage, viewer);
-              return key === undefined ? [] : [[userId, key]];
-            }),
-          );
         const elsewhere =
           others.size === 0 ? undefined : await remote?.query(others, body.timeout ?? DEFAULT_REMOTE_TIMEOUT_MS);
-        const own = local.map(([userId, devices]) => [userId, deviceKeys.query(userId, devices, viewer)] as const);
+        const own = new Map<UserId, JsonObject>();
+        const crossSigningKeys = new Map(USAGES.map((usage) => [usage, new Map<UserId, JsonObject>()]));
+        const pace = new Pace(clock, SLICE_MS);
+        for (const [userId, devices] of local) {
+          await pace.step();
+          own.set(userId, deviceKeys.query(userId, devices, viewer));
+          for (const [usage, found] of crossSigningKeys) {
+            const key = crossSigning.find(userId, usage, viewer);
+            if (key !== undefined) found.set(userId, key);
+          }
+        }
+        const keysOf = (usage: Usage): JsonObject => Object.fromEntries(crossSigningKeys.get(usage) ?? []);
         return {
           device_keys: { ...elsewhere?.deviceKeys, ...Object.fromEntries(own) },
           failures: elsewhere?.failures ?? unreachable(others.keys()),
@@ -151,17 +163,9 @@ export function keyRoutes(
         const { local, remote: others } = splitByServer(body.one_time_keys, serverName);
         const elsewhere =
           others.size === 0 ? undefined : await remote?.claim(others, body.timeout ?? DEFAULT_REMOTE_TIMEOUT_MS);
-        const claimed = db.write((tx) =>
-          local.flatMap(([userId, byDevice]) => {
-            const devices = Object.entries(byDevice).flatMap(([deviceId, algorithm]) => {
-              const key = deviceKeys.claim(tx, userId, deviceId as DeviceId, algorithm);
-              return key === undefined ? [] : [[deviceId, { [`${key.algorithm}:${key.keyId}`]: key.key }] as const];
-            });
-            return devices.length === 0 ? [] : [[userId, Object.fromEntries(devices)] as const];
-          }),
-        );
+        const claimed = await claimAll({ ...needs, wanted: local });
         return {
-          one_time_keys: { ...elsewhere?.oneTimeKeys, ...Object.fromEntries(claimed) },
+          one_time_keys: { ...elsewhere?.oneTimeKeys, ...claimed },
           failures: elsewhere?.failures ?? unreachable(others.keys()),
         };
       },
@@ -216,7 +220,7 @@ export function keyRoutes(
         const { remote: others } = splitByServer(wanted, serverName);
         // What was signed is compared with what is there.
         const elsewhere = others.size === 0 ? undefined : await remote?.query(others, DEFAULT_REMOTE_TIMEOUT_MS);
-        return { failures: crossSigning.addSignatures(requester.userId, body, elsewhere?.masterKeys ?? {}) };
+        return { failures: await crossSigning.addSignatures(requester.userId, body, elsewhere?.masterKeys ?? {}) };
       },
     }),
   ];

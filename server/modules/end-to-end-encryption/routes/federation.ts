@@ -2,16 +2,11 @@ import { route, type Route } from '../../../http/route.ts';
 import { mapOf, userId } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
 import { invalidParam, tooLarge } from '../../../matrix/errors.ts';
-import {
-  type DeviceId,
-  isUserId,
-  type RoomId,
-  type ServerName,
-  serverNameOf,
-  type UserId,
-} from '../../../matrix/identifiers.ts';
+import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import { claimAll } from '../service/claim-all.ts';
 import type { CrossSigning } from '../service/cross-signing.ts';
 import type { DeviceKeys } from '../service/device-keys.ts';
 import { shownToClients } from '../service/read-remote.ts';
@@ -24,6 +19,7 @@ const MAX_CLAIMS = 2_000;
 
 export interface FederationKeyRoutesNeeds {
   readonly db: Database;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly serverName: ServerName;
   readonly rooms: {
     listRoomIdsOf(userId: UserId): readonly RoomId[];
@@ -36,7 +32,7 @@ export interface FederationKeyRoutesNeeds {
 
 /** Keys of this server's users for other servers (spec: server-server API, "Device Management", "End-to-End Encryption"). */
 export function federationKeyRoutes(needs: FederationKeyRoutesNeeds): Route[] {
-  const { db, serverName, rooms, deviceKeys, crossSigning, ownChanges } = needs;
+  const { db, clock, serverName, rooms, deviceKeys, crossSigning, ownChanges } = needs;
 
   /** What was asked of this server's users; the others are left out. */
   function listOwn<T>(wanted: Readonly<Record<string, T>>): (readonly [UserId, T])[] {
@@ -116,23 +112,12 @@ export function federationKeyRoutes(needs: FederationKeyRoutesNeeds): Route[] {
       path: '/_matrix/federation/v1/user/keys/claim',
       auth: 'server',
       body: Type.Object({ one_time_keys: mapOf(mapOf(Type.String())) }),
-      handle: ({ body }) => {
-        const wanted = listOwn(body.one_time_keys).map(([user, byDevice]) => [user, Object.entries(byDevice)] as const);
-        if (wanted.reduce((sum, [, devices]) => sum + devices.length, 0) > MAX_CLAIMS) {
+      handle: async ({ body }) => {
+        const wanted = listOwn(body.one_time_keys);
+        if (wanted.reduce((sum, [, byDevice]) => sum + Object.keys(byDevice).length, 0) > MAX_CLAIMS) {
           throw tooLarge(`A request may claim ${MAX_CLAIMS} keys at most`);
         }
-        const claimed = db.write((tx) =>
-          wanted.flatMap(([user, byDevice]) => {
-            const devices = byDevice.flatMap(([deviceId, algorithm]) => {
-              const found = deviceKeys.claim(tx, user, deviceId as DeviceId, algorithm);
-              return found === undefined
-                ? []
-                : [[deviceId, { [`${found.algorithm}:${found.keyId}`]: found.key }] as const];
-            });
-            return devices.length === 0 ? [] : [[user, Object.fromEntries(devices)] as const];
-          }),
-        );
-        return { one_time_keys: Object.fromEntries(claimed) };
+        return { one_time_keys: await claimAll({ db, clock, deviceKeys, wanted }) };
       },
     }),
   ];

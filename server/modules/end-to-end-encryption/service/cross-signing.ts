@@ -5,6 +5,8 @@ import { type DeviceId, isDeviceId, isUserId, type UserId } from '../../../matri
 import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import { PUBLIC_KEY_BYTES, signaturesOf, verifyJson } from '../../../matrix/signing.ts';
 import type { Database } from '../../../storage/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import { Pace } from '../../../util/pace.ts';
 import type { CrossSigningKey, CrossSigningStore, KeySignature, Usage } from '../store/cross-signing.ts';
 import type { DeviceKeyStore } from '../store/device-keys.ts';
 import { mergeSignatures } from './device-keys.ts';
@@ -13,6 +15,8 @@ import type { DeviceLists } from './device-lists.ts';
 import { withOwnSignatures } from './own-signatures.ts';
 
 const MASTER = 'master';
+/** How long signatures are verified at a stretch. */
+const SLICE_MS = 5;
 const FIELDS: readonly (readonly [field: 'master_key' | 'self_signing_key' | 'user_signing_key', usage: Usage])[] = [
   ['master_key', MASTER],
   ['self_signing_key', 'self_signing'],
@@ -39,7 +43,7 @@ export interface CrossSigning {
     signer: UserId,
     uploaded: Readonly<Record<string, JsonObject>>,
     masterKeys: JsonObject,
-  ): Readonly<Record<string, JsonObject>>;
+  ): Promise<Readonly<Record<string, JsonObject>>>;
   /** A user's key with the signatures `viewer` may see; the user-signing key is its owner's alone. */
   find(userId: UserId, usage: Usage, viewer: UserId | undefined): JsonObject | undefined;
   /** A local user's key as other servers may see it. */
@@ -89,12 +93,13 @@ function isPublicKey(text: string): boolean {
 
 export function createCrossSigning(needs: {
   readonly db: Database;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly devices: { exists(userId: UserId, deviceId: DeviceId): boolean };
   readonly deviceKeys: DeviceKeyStore;
   readonly store: CrossSigningStore;
   readonly deviceLists: DeviceLists;
 }): CrossSigning {
-  const { db, devices, deviceKeys, store, deviceLists } = needs;
+  const { db, clock, devices, deviceKeys, store, deviceLists } = needs;
 
   function isSame(userId: UserId, usage: Usage, key: CrossSigningKey): boolean {
     const old = store.find(userId, usage);
@@ -162,6 +167,17 @@ export function createCrossSigning(needs: {
     );
   }
 
+  function storeSignatures(signer: UserId, good: readonly KeySignature[]): void {
+    if (good.length === 0) return;
+    db.write((tx) => {
+      for (const signature of good) store.putSignature(tx, signature);
+      const own = good.filter(({ userId }) => userId === signer);
+      if (own.length > 0) deviceLists.changed(tx, signer, listChanges(signer, own));
+      // What one signs of others concerns nobody but oneself.
+      for (const { userId } of good) if (userId !== signer) deviceLists.changedFor(tx, userId, signer);
+    });
+  }
+
   return {
     read: (userId, body) => {
       const upload = new Map<Usage, CrossSigningKey>();
@@ -197,32 +213,31 @@ export function createCrossSigning(needs: {
         else deviceLists.changedFor(tx, userId, userId);
       });
     },
-    addSignatures: (signer, uploaded, masterKeys) => {
-      const failures = new Map<string, JsonObject>();
-      const good: KeySignature[] = [];
-      for (const [userId, byTarget] of Object.entries(uploaded)) {
-        const failed: [string, JsonObject][] = [];
-        for (const [target, signed] of Object.entries(byTarget)) {
+    addSignatures: async (signer, uploaded, masterKeys) => {
+      const failures = new Map<string, Map<string, JsonObject>>();
+      const waiting = Object.entries(uploaded).flatMap(([userId, byTarget]) =>
+        Object.entries(byTarget).map(([target, signed]) => [userId, target, signed] as const),
+      );
+      const pace = new Pace(clock, SLICE_MS);
+      for (let at = 0; at < waiting.length; ) {
+        await pace.step();
+        const good: KeySignature[] = [];
+        // What was verified is stored before anybody has a turn to change the keys it was verified against.
+        do {
+          const [userId, target, signed] = waiting[at] ?? ['', '', {}];
+          at += 1;
           try {
             if (!isUserId(userId)) throw invalidParam('This is no user ID');
             good.push(...readSignatures(signer, userId, target, { uploaded: signed, masterKeys }));
           } catch (error) {
             if (!(error instanceof MatrixError)) throw error;
-            failed.push([target, { errcode: error.errcode, error: error.message }]);
+            const failed = failures.get(userId) ?? new Map<string, JsonObject>();
+            failures.set(userId, failed.set(target, { errcode: error.errcode, error: error.message }));
           }
-        }
-        if (failed.length > 0) failures.set(userId, Object.fromEntries(failed));
+        } while (at < waiting.length && pace.isOn);
+        storeSignatures(signer, good);
       }
-      if (good.length > 0) {
-        db.write((tx) => {
-          for (const signature of good) store.putSignature(tx, signature);
-          const own = good.filter(({ userId }) => userId === signer);
-          if (own.length > 0) deviceLists.changed(tx, signer, listChanges(signer, own));
-          // What one signs of others concerns nobody but oneself.
-          for (const { userId } of good) if (userId !== signer) deviceLists.changedFor(tx, userId, signer);
-        });
-      }
-      return Object.fromEntries(failures);
+      return Object.fromEntries([...failures].map(([userId, failed]) => [userId, Object.fromEntries(failed)]));
     },
     find: (userId, usage, viewer) => {
       if (usage === 'user_signing' && viewer !== userId) return undefined;

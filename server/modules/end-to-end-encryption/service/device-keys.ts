@@ -258,8 +258,9 @@ export function splitByServer<T>(
   for (const [userId, value] of Object.entries(wanted)) {
     if (!isUserId(userId)) continue;
     const server = serverNameOf(userId);
-    if (server === own) local.push([userId, value]);
-    else remote.set(server, [...(remote.get(server) ?? []), [userId, value]]);
+    const users = server === own ? local : remote.get(server);
+    if (users === undefined) remote.set(server, [[userId, value]]);
+    else users.push([userId, value]);
   }
   return { local, remote };
 }

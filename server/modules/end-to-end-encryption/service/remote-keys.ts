@@ -5,6 +5,7 @@ import type { ServerName, UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../../matrix/json.ts';
 import type { Database } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
+import { Pace } from '../../../util/pace.ts';
 import type { RemoteListStore } from '../store/remote-lists.ts';
 import { isKeyContent } from './device-keys.ts';
 import { readQueriedDevices, readRemoteKey, shownToClients } from './read-remote.ts';
@@ -51,6 +52,8 @@ const SERVERS_AT_ONCE = 100;
 /** Lists of one server that are fetched one by one while a client waits; of more users it is asked in one request. */
 const MAX_RESYNCS = 10;
 const MAX_USERS_PER_REQUEST = 500;
+/** How long one looks at what was asked for, or sets off requests, at a stretch. */
+const SLICE_MS = 5;
 const MAX_ANSWER_BYTES = 10 * 1024 * 1024;
 const MAX_ONE_TIME_KEY_BYTES = 8 * 1024;
 /** A server that refuses so may know the older request still. */
@@ -81,6 +84,7 @@ export function createRemoteKeys(needs: RemoteKeysNeeds): RemoteKeys {
   ): Promise<JsonObject> {
     const failures = new Map<ServerName, JsonObject>();
     const waiting = [...wanted];
+    const pace = new Pace(clock, SLICE_MS);
     let isLate = false;
     const { promise: late, resolve: end } = Promise.withResolvers<'late'>();
     const timer = clock.after(waitMs, () => {
@@ -90,6 +94,8 @@ export function createRemoteKeys(needs: RemoteKeysNeeds): RemoteKeys {
     const line = async (): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
         const [server, of] = next;
+        // Servers that fail at once would else be asked one after the other without a turn for anybody, nor for the timer.
+        await pace.step();
         try {
           const outcome = isLate ? 'late' : await Promise.race([ask(server, of), late]);
           if (outcome === 'late') failures.set(server, { status: 504, message: 'The server did not answer in time' });
@@ -121,7 +127,9 @@ export function createRemoteKeys(needs: RemoteKeysNeeds): RemoteKeys {
   async function queryServer(server: ServerName, of: QueryOf, found: Gathered, timeoutMs: number): Promise<void> {
     const direct: (readonly [UserId, readonly string[]])[] = [];
     const lacking: (readonly [UserId, readonly string[]])[] = [];
+    const pace = new Pace(clock, SLICE_MS);
     for (const [userId, deviceIds] of of) {
+      await pace.step();
       if (lists.findGood(userId) !== undefined) gatherKnown(found, userId, deviceIds);
       else (lists.isShared(userId) ? lacking : direct).push([userId, deviceIds]);
     }
@@ -201,7 +209,9 @@ export function createRemoteKeys(needs: RemoteKeysNeeds): RemoteKeys {
       const found = new Gathered();
       const waitMs = waitOf(timeoutMs);
       const failures = await askAll(wanted, waitMs, (server, of) => queryServer(server, of, found, waitMs));
+      const pace = new Pace(clock, SLICE_MS);
       for (const [userId, deviceIds] of [...wanted.values()].flat()) {
+        await pace.step();
         if (!found.deviceKeys.has(userId)) gatherKnown(found, userId, deviceIds);
       }
       return {

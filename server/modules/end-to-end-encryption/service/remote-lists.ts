@@ -69,12 +69,11 @@ export class RemoteLists {
       const isOld = streamId < Math.max(...streamIds);
       if (!isOld || !this.#tellsNothingNew(update)) return 'gap';
     }
-    let changed: boolean;
-    if (device === undefined) changed = this.#store.removeDevice(tx, userId, deviceId);
-    else if (this.#hasRoomFor(update)) changed = this.#store.putDevice(tx, userId, device);
-    else changed = false;
+    if (device === undefined) this.#store.removeDevice(tx, userId, deviceId);
+    else if (this.#hasRoomFor(update)) this.#store.putDevice(tx, userId, device);
     this.#store.addStreamId(tx, userId, streamIds, streamId);
-    if (changed) this.#deviceLists.changedElsewhere(tx, userId);
+    // Also where nothing here differs: what changed may be something that servers are not shown, such as a name.
+    this.#deviceLists.changedElsewhere(tx, userId);
     return 'taken';
   }
 

@@ -27,6 +27,10 @@ export interface CountingNeeds extends RoomContextNeeds {
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<UserId>;
   /** Whether an invite is kept from the invited user's clients. */
   readonly isInviteHidden?: (inviter: UserId, invitee: UserId) => boolean;
+  /** Users that are programs: a bridge has hundreds of them, and none ever asks what it has not read. */
+  readonly isProgram?: ((userId: UserId) => boolean) | undefined;
+  /** Users nobody is to be told anything, as long as it is so: their accounts have run out or are locked. Nobody, unless told. */
+  readonly isSilenced?: ((userId: UserId) => boolean) | undefined;
 }
 
 /** How far a user says to have read a room. */
@@ -121,13 +125,14 @@ export class UnreadCounting implements Projection {
     event: PersistedEvent,
     { recipients, position, ts }: { recipients: readonly UserId[]; position: StreamPosition; ts: number },
   ): void {
-    const { threads, ignoredUsers, isInviteHidden } = this.#needs;
+    const { threads, ignoredUsers, isInviteHidden, isProgram, isSilenced } = this.#needs;
     const { eventId, roomId } = event;
     const pushEvent = preparePushEvent(event);
     const context = new RoomContext(this.#needs, event);
     let threadId: string | undefined;
     for (const userId of recipients) {
-      if (userId === event.sender || ignoredUsers(userId).has(event.sender)) continue;
+      if (userId === event.sender || isProgram?.(userId) === true) continue;
+      if (ignoredUsers(userId).has(event.sender)) continue;
       if (isInviteOf(event, userId) && isInviteHidden?.(event.sender, userId) === true) continue;
       context.userId = userId;
       const outcome = evaluate(this.#rulesets.compiledFor(userId, event.roomId), pushEvent, context);
@@ -137,6 +142,8 @@ export class UnreadCounting implements Projection {
       const { highlight } = outcome;
       const count = { userId, roomId, threadId, eventId, position, highlight, actions, ts };
       const unreadNid = this.#store.insert(tx, count);
+      // Who is told nothing is not told it later either.
+      if (isSilenced?.(userId) === true) continue;
       const hasPushers = this.#outbox.insert(tx, { userId, unreadNid, position, eventId, actions, ts });
       if (hasPushers) tx.onCommit(() => this.#told.waiting(userId));
     }

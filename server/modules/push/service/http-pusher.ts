@@ -39,6 +39,8 @@ const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 65_536;
 /** A notification that could not be delivered for so long is news no more, ms. */
 const GIVE_UP_AFTER_MS = 24 * 3_600_000;
+/** What came so long before one is given up goes with it: a gateway that is gone for good must not gather all there is, ms. */
+const STALE_AFTER_MS = 3 * GIVE_UP_AFTER_MS;
 const NO_BADGE = 'org.matrix.msc4076.disable_badge_count';
 
 /** Tells a push gateway of one event after the other (spec: push gateway API). */
@@ -167,7 +169,8 @@ export class HttpPusher implements PusherWork {
       const isOver = since < clock.now() - GIVE_UP_AFTER_MS;
       if (isOver) {
         this.#needs.log.warn({ userId: pusher.userId, appId: pusher.appId }, 'a notification was given up');
-        this.#passOver(now, done.position);
+        const stale = outbox.findLastBefore(pusher.userId, clock.now() - STALE_AFTER_MS);
+        this.#passOver(now, Math.max(done.position, stale));
       } else if (now.failingSince === undefined) db.write((tx) => store.setFailing(tx, this.#nid, since));
       return isOver ? 'more' : 'failed';
     }

@@ -1,5 +1,8 @@
-import { Parser } from 'htmlparser2';
+import { createRequire } from 'node:module';
+import type * as HtmlParser from 'htmlparser2';
 import { SafeHtml } from '../../../mail/index.ts';
+
+const require = createRequire(import.meta.url);
 
 /** Elements a message in a mail may have (a part of those in spec: m.room.message, `formatted_body`). */
 const ELEMENTS = new Set(
@@ -37,6 +40,8 @@ export function cleanHtml(html: string): SafeHtml {
   const open: (string | undefined)[] = [];
   const names: string[] = [];
   let skipping = 0;
+  // Loaded with the first mail that needs it.
+  const { Parser } = require('htmlparser2') as typeof HtmlParser;
   const parser = new Parser(
     {
       onopentag: (name, attributes) => {

@@ -21,6 +21,8 @@ const MAX_RULES = 2_000;
 const MAX_RULE_ID_BYTES = 512;
 /** Bytes of a rule's JSON, as far as a client gives it. */
 const MAX_RULE_BYTES = 32_768;
+/** Longest pattern, UTF-16 units: with many question marks it takes time as it is long, for each event anew. */
+const MAX_PATTERN_LENGTH = 512;
 
 /** A rule as a client wants it (spec: client-server API, PUT /pushrules/…). */
 export interface RuleDraft {
@@ -184,6 +186,7 @@ function readDraft(
       return { actions: checked, conditions: checkConditions(conditions ?? []) };
     case 'content':
       if (pattern === undefined) throw badJson('A content rule needs a pattern');
+      checkPattern(pattern);
       return { actions: checked, pattern };
     case 'room':
     case 'sender':
@@ -191,10 +194,18 @@ function readDraft(
   }
 }
 
+function checkPattern(pattern: JsonValue | undefined): void {
+  if (typeof pattern !== 'string' || pattern.length <= MAX_PATTERN_LENGTH) return;
+  throw tooLarge(`A pattern has at most ${MAX_PATTERN_LENGTH} characters`);
+}
+
 function checkConditions(conditions: readonly JsonValue[]): readonly PushCondition[] {
   return conditions.map((condition) => {
-    if (isJsonObject(condition) && typeof condition['kind'] === 'string') return condition;
-    throw badJson('Every condition is an object with a kind');
+    if (!isJsonObject(condition) || typeof condition['kind'] !== 'string') {
+      throw badJson('Every condition is an object with a kind');
+    }
+    checkPattern(condition['pattern']);
+    return condition;
   });
 }
 

@@ -26,6 +26,7 @@ export class OutboxStore {
   readonly #insert;
   readonly #listUnread;
   readonly #findLast;
+  readonly #findLastBefore;
   readonly #prune;
   readonly #removeRoom;
   readonly #removeUser;
@@ -41,6 +42,9 @@ export class OutboxStore {
       ORDER BY outbox.position LIMIT ?`);
     this.#findLast = db.prepareRead<{ position: number | null }>(
       'SELECT max(position) AS position FROM push_outbox WHERE user_id = ?',
+    );
+    this.#findLastBefore = db.prepareRead<{ position: number | null }>(
+      'SELECT max(position) AS position FROM push_outbox WHERE user_id = ? AND ts < ?',
     );
     this.#prune = db.prepareWrite(`
       DELETE FROM push_outbox WHERE user_id = ? AND position <= coalesce(
@@ -82,6 +86,11 @@ export class OutboxStore {
   /** The position of the newest entry, read or not; 0 if there is none. */
   findLast(userId: UserId): number {
     return this.#findLast.find(userId)?.position ?? 0;
+  }
+
+  /** The position of the newest entry that came before `ts` (ms); 0 if there is none. */
+  findLastBefore(userId: UserId, ts: number): number {
+    return this.#findLastBefore.find(userId, ts)?.position ?? 0;
   }
 
   /** Removes what all of a user's pushers are done with. */

@@ -51,8 +51,8 @@ export function createInvitations({ needs, federation }: FederationParts, reside
     if (needs.mayInvite?.(inviter, invitee) === false) {
       throw new MatrixError('M_INVITE_BLOCKED', `${invitee} does not want to be invited`);
     }
+    // How many are invited into a room is for the inviter's server to limit.
     takeAll({ rateLimited: true }, [
-      [limits.invitesPerRoom, roomId],
       [limits.invitesPerUser, invitee],
       [limits.invitesPerIssuer, inviter],
     ]);

@@ -70,6 +70,10 @@ export function createInvites(needs: MembershipNeeds, places: Places): Invites {
           [limits.invitesPerUser, invitee],
           [limits.invitesPerIssuer, by.userId],
         ]);
+      } else if (by.rateLimited) {
+        // Looked at before, but only now there is a room whose invites count.
+        limits.invitesPerRoom.tryTake(roomId);
+        limits.invitesPerIssuer.tryTake(by.userId);
       }
       if (isOurs) await needs.summon?.(invitee);
       if (isOurs || remote === undefined) {
@@ -96,6 +100,8 @@ export function createInvites(needs: MembershipNeeds, places: Places): Invites {
     checkLimits: (by, invitees) => {
       if (!by.rateLimited || invitees.length === 0) return;
       const wait = Math.max(
+        // Of a room that is not there yet, nothing has been taken: no ID is empty.
+        limits.invitesPerRoom.peek('', invitees.length),
         limits.invitesPerIssuer.peek(by.userId, invitees.length),
         ...invitees.map((invitee) => limits.invitesPerUser.peek(invitee)),
       );

@@ -2,7 +2,7 @@ import { route, type Route } from '../../../http/route.ts';
 import { text } from '../../../http/schemas.ts';
 import { Type } from '../../../http/type.ts';
 import { bodyCheck } from '../../../http/validate.ts';
-import { missingParam } from '../../../matrix/errors.ts';
+import { MatrixError, missingParam } from '../../../matrix/errors.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
 import type { AccountThreepids } from '../service/account.ts';
 import type { ThirdPartyIdsNeeds } from '../service/needs.ts';
@@ -122,6 +122,8 @@ export function accountRoutes(needs: {
       bodyLimit: 65_536,
       handle: async ({ requester, body: { medium, address, id_server: idServer } }) => {
         threepids.checkChangesAllowed();
+        // Spec: "Account suspension": contacts may be added and changed, but not removed.
+        if (requester.isSuspended) throw new MatrixError('M_USER_SUSPENDED', 'Suspended users cannot remove addresses');
         const result = await threepids.remove(requester.userId, medium, address, idServer ?? undefined);
         return { id_server_unbind_result: result };
       },

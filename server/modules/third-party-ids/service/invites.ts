@@ -19,7 +19,7 @@ export interface AddressInvites {
 }
 
 export function createAddressInvites(needs: ThirdPartyIdsNeeds, identityServers: IdentityServers): AddressInvites {
-  const { settings, state, sender, profiles } = needs;
+  const { settings, state, sender, profiles, inviteLimit } = needs;
 
   /** What the identity server may tell the invited in its mail. */
   function describeRoom(roomId: RoomId, by: UserId): Record<string, string> {
@@ -49,6 +49,7 @@ export function createAddressInvites(needs: ThirdPartyIdsNeeds, identityServers:
       if (medium !== 'email' && medium !== 'msisdn') {
         throw new MatrixError('M_INVALID_PARAM', 'Nobody can be invited by that medium', { status: 400 });
       }
+      inviteLimit.checkFor(by, by.userId);
       const address = canonicalAddress(medium, given);
       const found = await identityServers.lookUp(idServer, idAccessToken, { medium, address });
       if (found !== undefined) {

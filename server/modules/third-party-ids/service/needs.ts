@@ -81,6 +81,8 @@ export interface ThirdPartyIdsNeeds {
   readonly hooks: ThreepidHooks;
   /** For an address of the network or an address to validate. */
   readonly limit: RateLimit;
+  /** For a user who invites by addresses. */
+  readonly inviteLimit: RateLimit;
   readonly sender: Pick<EventSender, 'send'>;
   readonly state: Pick<StateReader, 'findCurrent'>;
   readonly profiles: {

@@ -175,7 +175,10 @@ export function createValidationSessions(
         expiresMs: clock.now() + settings.tokenLifetimeMs,
       } as const;
       await sendMail(purpose, session, clientSecret, token);
-      db.write((tx) => store.putSession(tx, { ...session, tokenHash: hash(token) }));
+      // While this mail was on its way, the link of the one before may have been followed: that stands.
+      if (store.findSession(session.sid)?.validatedMs === undefined) {
+        db.write((tx) => store.putSession(tx, { ...session, tokenHash: hash(token) }));
+      }
       return session.sid;
     },
 
