@@ -99,7 +99,7 @@ function serverItems({ face, isRunning, update }: MenuState, actions: Actions): 
         if (address !== undefined) actions.copyAddress(address);
       },
     },
-    { id: 'backups', label: strings.menu.backups, click: () => actions.open('/backups') },
+    { id: 'backups', label: strings.menu.backups, click: () => actions.open('backups') },
     { id: 'logs', label: strings.menu.logFolder, click: () => actions.showLogs() },
     ...(update.kind === 'ready'
       ? [

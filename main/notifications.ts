@@ -39,12 +39,12 @@ export class Notifier {
   job({ id, kind, state, error, title }: Job): void {
     // What the person waits for in the window they see there; a backup is made while nobody looks.
     if (kind !== 'backup' || state !== 'failed' || !this.#note(`job ${id}`, state)) return;
-    this.say({ title: strings.notices.jobFailed, body: `${title}: ${error?.error ?? ''}` }, '/backups');
+    this.say({ title: strings.notices.jobFailed, body: `${title}: ${error?.error ?? ''}` }, 'backups');
   }
 
   update(state: UpdateState): void {
     if (state.kind === 'ready' && this.#note('update', state.version)) {
-      this.say(strings.notices.updateReady(state.version), '/about');
+      this.say(strings.notices.updateReady(state.version), 'about');
     }
   }
 

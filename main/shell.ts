@@ -209,6 +209,8 @@ export class Shell {
     });
     const beginning = await this.#updates.begin();
     if (beginning.kind === 'rolled-back') this.#notifier.say(strings.notices.rolledBack(beginning.failed));
+    const { state } = this.#updates;
+    if (state.kind === 'failed') this.#notifier.say({ title: strings.notices.updateFailed, body: state.message });
     if (beginning.kind === 'going-back') return;
     this.#updates.start();
     this.#server.start();

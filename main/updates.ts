@@ -102,7 +102,10 @@ export class Updates {
     const passage = this.#readPassage();
     const { version } = this.#parts;
     await this.#open();
-    if (passage === undefined) return { kind: 'start' };
+    if (passage === undefined) {
+      this.#readNote();
+      return { kind: 'start' };
+    }
     if (version === passage.to && passage.phase !== 'done') {
       if (passage.phase === 'going-back' || passage.attempts >= MAX_ATTEMPTS) {
         await this.#goBack(passage);
@@ -202,6 +205,8 @@ export class Updates {
     } catch (error) {
       const message = isNoRoom(error) ? strings.updates.noRoom(to) : strings.updates.snapshotFailed(messageOf(error));
       this.#become({ kind: 'failed', message });
+      // The program is about to end: who reads it does so at the next start.
+      writeWhole(this.#file, `${JSON.stringify({ skip: this.#failedVersion, note: message })}\n`);
       return false;
     }
   }
@@ -304,6 +309,14 @@ export class Updates {
   #readSkipped(): string | undefined {
     const skip = readObject(this.#file)?.['skip'];
     return typeof skip === 'string' ? skip : undefined;
+  }
+
+  /** Why the last run could not install an update; told once. */
+  #readNote(): void {
+    const note = readObject(this.#file)?.['note'];
+    if (typeof note !== 'string') return;
+    writeWhole(this.#file, `${JSON.stringify({ skip: this.#failedVersion })}\n`);
+    this.#become({ kind: 'failed', message: note });
   }
 
   #readPassage(): Passage | undefined {

@@ -47,7 +47,7 @@ export class MainWindow {
     this.#parts = parts;
   }
 
-  /** Shows the window, at a page of the interface where one is named (`/backups`). */
+  /** Shows the window, at a page of the interface where one is named (`backups`). */
   show(page?: string): void {
     const window = this.#window;
     if (window === undefined || window.isDestroyed()) {
@@ -128,8 +128,10 @@ export class MainWindow {
     this.#load(window, page);
   }
 
-  #load(window: Window, page = '/'): void {
-    const address = this.#showsFailure ? `${PAGE_ORIGIN}${FAILURE_PATH}` : `${PAGE_ORIGIN}/#${page}`;
+  #load(window: Window, page = ''): void {
+    const address = this.#showsFailure
+      ? `${PAGE_ORIGIN}${FAILURE_PATH}`
+      : `${PAGE_ORIGIN}/#/${page.replace(/^\//, '')}`;
     window.loadURL(address).catch(this.#parts.onError);
   }
 }

@@ -1,8 +1,9 @@
 import { type ReactNode, useState } from 'react';
-import { useAct, useJob, useJobEndings, useJobs } from '../api/calls.ts';
+import { useJob, useJobEndings, useJobs } from '../api/calls.ts';
 import type { Job } from '../../server/appliance/contract.ts';
 import { text } from '../strings/text.ts';
 import { Button, IconButton, Spinner } from './button.tsx';
+import { useDeed } from './deed.tsx';
 import { Icon } from './icon.tsx';
 import { Progress } from './meter.tsx';
 import { Notice, Skeleton } from './page.tsx';
@@ -14,8 +15,7 @@ const LINGERS_MS = 60_000;
 
 /** How one piece of long work goes, with a way to break it off where there is one. */
 export function JobProgress({ job }: { job: Job }): ReactNode {
-  const cancel = useAct('POST /jobs/{jobId}/cancel');
-  const toast = useToast();
+  const cancel = useDeed('POST /jobs/{jobId}/cancel');
   return (
     <div className="job" role="group" aria-label={job.title}>
       <div className="row apart tight">
@@ -31,10 +31,7 @@ export function JobProgress({ job }: { job: Job }): ReactNode {
               kind="quiet"
               size="small"
               isBusy={cancel.isRunning}
-              onPress={async () => {
-                if ((await cancel.run({ params: { jobId: job.id } })) === undefined)
-                  toast.failed(text('jobs.cannot-cancel'));
-              }}
+              onPress={() => cancel.run({ params: { jobId: job.id } })}
             >
               {text('common.cancel')}
             </Button>

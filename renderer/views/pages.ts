@@ -33,6 +33,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   federation: 'status',
   problems: 'status',
   invitations: 'people',
+  strangers: 'people',
 };
 
 /** The page that the server or an address means by a name, if there is one. */

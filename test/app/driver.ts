@@ -28,11 +28,18 @@ export const runtime: string | undefined = (() => {
 })();
 export const ranWith = runtime === undefined ? 'the stand-in for Electron' : "Electron's own runtime";
 
+/** Waits as `eventually` does, and longer: a whole program starts, on a machine that may have much to do. */
+export function soon<Found>(what: string, check: Parameters<typeof eventually<Found>>[1]): Promise<Found> {
+  return eventually(what, check, 90_000);
+}
+
 export interface LaunchOptions {
   /** Of an earlier launch, to go on from there. */
   readonly home?: Home;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Even where Electron's runtime is. */
+  readonly onStandIn?: boolean;
   /** What the stand-in runs; the source unless told. */
   readonly program?: string;
   /** Of the stand-in alone. */
@@ -135,7 +142,7 @@ export class RunningShell implements AsyncDisposable {
   async until(what: string, is: (info: ShellInfo) => boolean): Promise<ShellInfo> {
     let info: ShellInfo | undefined;
     try {
-      await eventually(what, async () => {
+      await soon(what, async () => {
         info = await this.bridge('getShell').catch(() => undefined);
         return info !== undefined && is(info);
       });
@@ -152,8 +159,11 @@ export class RunningShell implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#program.kill();
-    await this.ended;
+    // In order, so that its server has ended as well and makes no files after they were removed.
+    const force = setTimeout(() => this.#program.kill(), 60_000);
+    // Where it has ended already, there is nobody to ask.
+    await this.quit().catch(() => this.ended);
+    clearTimeout(force);
     if (!this.#keepsHome) this.home[Symbol.dispose]();
   }
 }
@@ -170,7 +180,10 @@ export async function launch(options: LaunchOptions = {}): Promise<RunningShell>
     ...options.env,
   };
   mkdirSync(env.XDG_CONFIG_HOME, { recursive: true });
-  const program = runtime === undefined ? await onStandIn(home, env, options) : await inElectron(runtime, env, options);
+  const program =
+    runtime === undefined || options.onStandIn === true
+      ? await onStandIn(home, env, options)
+      : await inElectron(runtime, env, options);
   return new RunningShell(program, home, options.home !== undefined);
 }
 

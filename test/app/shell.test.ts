@@ -3,8 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, wr
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Backups, Status } from '../../server/appliance/contract.ts';
-import { eventually } from '../kit/test-network.ts';
-import { Home, launch, ranWith, runtime, type RunningShell } from './driver.ts';
+import { Home, launch, ranWith, type RunningShell, runtime, soon } from './driver.ts';
 
 console.log(`These stories of the shell ran with ${ranWith}.`);
 
@@ -51,7 +50,7 @@ test('the program opens its window on the interface, which reaches the server wi
     'window.seen = []; window.unsubscribe = window.hearth.onChange((info) => window.seen.push(info)); 0',
   );
   await shell.bridge('changeSettings', { notifications: false });
-  await eventually('the page is told of the change', () =>
+  await soon('the page is told of the change', () =>
     shell.page<boolean>('window.seen.some(({ settings }) => settings.notifications === false)'),
   );
   await shell.page('window.unsubscribe(); 0');
@@ -72,7 +71,7 @@ test('a server that crashes is started again, and everybody sees it', async () =
   assert.equal((await shell.control('GET /status')).status, 502, 'the page is told that it is away');
   const after = await shell.until('it runs again', isRunning);
   assert.notEqual(pidOf(after), before);
-  await eventually('the page reaches it', async () => (await shell.control('GET /status')).status === 200);
+  await soon('the page reaches it', async () => (await shell.control('GET /status')).status === 200);
 });
 
 test('to quit stops the server in order, and then the program ends', async () => {
@@ -91,10 +90,10 @@ test('a second start shows the window of the first and ends', async () => {
     0,
     'started hidden, there is no window',
   );
-  await eventually('the server runs without a window', () => shell.home.has('data', 'control.json'));
+  await soon('the server runs without a window', () => shell.home.has('data', 'control.json'));
   await using second = await launch({ home: shell.home });
   assert.equal(await second.ended, 0);
-  await eventually('the window is shown', () =>
+  await soon('the window is shown', () =>
     shell.evaluate(({ BrowserWindow }) => BrowserWindow.getAllWindows()[0]?.isVisible() === true, undefined),
   );
 });
@@ -128,10 +127,7 @@ test('closing the window leaves everything running, and is explained once', asyn
 test('the menu pauses and resumes, copies the address, and the tray shows how it is', async () => {
   await using shell = await launch();
   await shell.until('the server runs and has told how it is', (info) => info.tray.text !== 'Hearth' && isRunning(info));
-  await eventually(
-    'the homeserver runs',
-    async () => (await shell.control<Status>('GET /status')).body.line !== 'starting',
-  );
+  await soon('the homeserver runs', async () => (await shell.control<Status>('GET /status')).body.line !== 'starting');
   await shell.menu('pause');
   await shell.until('it is paused', ({ tray }) => tray.icon === 'paused');
   await shell.menu('resume');
@@ -169,9 +165,9 @@ test('sleep, wake and a plugged-in machine that is to stay awake', async () => {
   await using shell = await launch();
   await shell.until('the server runs', isRunning);
   await shell.evaluate(({ powerMonitor }) => powerMonitor.emit('suspend'), undefined);
-  await eventually('the server hears of the sleep', () => logOf(shell).includes('the machine goes to sleep'));
+  await soon('the server hears of the sleep', () => logOf(shell).includes('the machine goes to sleep'));
   await shell.evaluate(({ powerMonitor }) => powerMonitor.emit('resume'), undefined);
-  await eventually('the server is woken', () => logOf(shell).includes('/server/wake'));
+  await soon('the server is woken', () => logOf(shell).includes('/server/wake'));
   await shell.bridge('changeSettings', { keepAwake: true });
   if (runtime !== undefined) return;
   const isKeptAwake = (): Promise<boolean> =>
@@ -314,7 +310,7 @@ test('a mistake in the configuration leaves the interface running and says so', 
     ({ server, tray }) => server.kind === 'running' && tray.icon === 'attention',
   );
   if (runtime === undefined) {
-    await eventually('the person is told', () =>
+    await soon('the person is told', () =>
       shell.standIn(
         ({ Notification }) => Notification.shown.some(({ title }) => title.includes('could not be started')),
         undefined,
@@ -337,7 +333,7 @@ test('what the server is to keep secret is sealed by the key store, or lies in a
       if (runtime === undefined) assert.equal(secrets, place);
       const { status, body } = await shell.control('PUT /backups/schedule', schedule);
       assert.equal(status, 200, JSON.stringify(body));
-      await eventually('the shell has it', () => shell.home.has('shell', 'secrets.json'));
+      await soon('the shell has it', () => shell.home.has('shell', 'secrets.json'));
       const kept = home.read('shell', 'secrets.json');
       assert.equal(kept.includes('a long way home'), secrets === 'file');
       assert.equal(statSync(join(home.shell, 'secrets.json')).mode & 0o777, 0o600);

@@ -2,10 +2,12 @@
  * A real Chromium that looks at the interface: the one from npm, so that nothing has to be installed for it.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContext, type Locator, type Page } from 'playwright-core';
 import { buildPages, builtInto, isStale } from '../../build/renderer.ts';
@@ -36,14 +38,19 @@ export class Onlooker implements AsyncDisposable {
   }
 
   static async start(): Promise<Onlooker> {
-    const executablePath = await unpackChromium();
+    const place = await unpackChromium();
     await takingTurns('pages', async () => {
       if (isStale()) await buildPages();
     });
     // Pages of this project alone are opened, and where tests run there may be no user to sandbox for.
     return new Onlooker(
       await chromium.launch({
-        executablePath,
+        executablePath: join(place, 'chromium'),
+        env: {
+          ...process.env,
+          LD_LIBRARY_PATH: join(place, 'al2023', 'lib'),
+          ...(existsSync('/etc/fonts') ? {} : { FONTCONFIG_PATH: join(place, 'fonts') }),
+        },
         args: ['--no-sandbox', '--disable-gpu', '--font-render-hinting=none', '--disable-dev-shm-usage'],
       }),
     );
@@ -60,7 +67,7 @@ export class Onlooker implements AsyncDisposable {
       permissions: ['clipboard-read', 'clipboard-write'],
     });
     const page = await context.newPage();
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(45_000);
     const view = new View(context, page);
     await page.goto(url);
     return view;
@@ -162,28 +169,22 @@ interface AxeViolation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
 }
 
-/** Unpacks the browser once for all tests, and gives where it lies. */
+/** Unpacks the browser once for all tests, with the libraries it needs, and gives the folder it lies in. */
 async function unpackChromium(): Promise<string> {
   const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
   const place = join(tmpdir(), `hearth-chromium-${version}`);
-  const executable = join(place, 'chromium');
   await takingTurns('browser', async () => {
-    if (existsSync(executable)) return;
+    if (existsSync(join(place, 'al2023'))) return;
     const fresh = mkdtempSync(`${place}-`);
-    const before = process.env['TMPDIR'];
-    // That is where the package unpacks to.
-    process.env['TMPDIR'] = fresh;
-    try {
-      const { default: packed } = await import('@sparticuz/chromium');
-      await packed.executablePath();
-    } finally {
-      if (before === undefined) delete process.env['TMPDIR'];
-      else process.env['TMPDIR'] = before;
-    }
+    const packed = import.meta.resolve('@sparticuz/chromium');
+    const unpack = `(await import(${JSON.stringify(packed)})).default.executablePath()`;
+    // It unpacks to the system's temporary folder, and its libraries only where it believes to be on Amazon's machines.
+    const env = { ...process.env, TMPDIR: fresh, AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs24.x' };
+    await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', unpack], { env });
     rmSync(place, { recursive: true, force: true });
     renameSync(fresh, place);
   });
-  return executable;
+  return place;
 }
 
 const TURN_EVERY_MS = 100;

@@ -150,6 +150,32 @@ test('an address that was pasted becomes the name that was meant, and what was a
   assert.equal(await view.field('Address for clients').inputValue(), 'https://matrix.brook.example');
 });
 
+test('without a network a name can be chosen all the same, and what could not be checked is said', async () => {
+  await using house = await FakeHouse.start({
+    'GET /setup': { ...fresh, draft: { reach: 'domain', serverName: '' } },
+    'POST /setup/check-name': new FakeRefusal(503, 'The homeserver is starting; try again in a moment'),
+  });
+  await using view = await onlooker.open(house.link());
+  await answerWhere(view, 'From everywhere, with my own domain');
+  assert.equal(await view.button('Continue').isDisabled(), true, 'there is no name yet');
+  await view.field('Server name').fill('brook.example');
+  await view.page.getByText('The homeserver is starting; try again in a moment.').waitFor();
+  const unknown = {
+    id: 'dns',
+    title: 'DNS',
+    verdict: 'skipped',
+    text: 'There is no network, so the name could not be looked up.',
+  } as const;
+  house.answers['POST /setup/check-name'] = { verdict: 'warning', findings: [unknown] };
+  await view.field('Server name').fill('brook2.example');
+  await view.page.getByText(unknown.text).waitFor();
+  await view.page.getByRole('img', { name: 'Not checked:' }).waitFor();
+  await view.picture('setup-no-network');
+  await view.assertAccessible();
+  await view.button('Continue').click();
+  await view.heading('The first account is yours');
+});
+
 test('what the server has against an account stands at its field; another fault leads back to where it can be mended', async () => {
   await using house = await FakeHouse.start({
     'GET /setup': { ...fresh, draft: { reach: 'domain', serverName: 'brook.example' } },

@@ -80,6 +80,26 @@ test('what cannot be had says why and can be tried again', async () => {
   await view.page.locator('.truth-line').getByText('Online').waitFor();
 });
 
+test('a device is connected by what the screen shows', async () => {
+  await using house = await FakeHouse.start();
+  await using view = await onlooker.open(house.link(), { size: 'phone' });
+  await view.heading('Status');
+  await view.button('Connect a device').click();
+  const dialog = view.page.getByRole('dialog', { name: 'Connect a device' });
+  await dialog.getByRole('img', { name: /^QR code/ }).waitFor();
+  await view.picture('connect');
+  await view.assertAccessible();
+  await dialog.getByRole('button', { name: 'Copy: Address for apps' }).click();
+  assert.equal(await view.page.evaluate(() => navigator.clipboard.readText()), 'https://matrix.brook.example');
+  await view.page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(
+    await view.button('Connect a device').evaluate((element) => element === document.activeElement),
+    true,
+    'the keyboard is back where it was',
+  );
+});
+
 test('pausing asks first; what is dismissed goes', async () => {
   await using house = await FakeHouse.start();
   await using view = await onlooker.open(house.link());

@@ -18,7 +18,6 @@ export const common = {
   'common.hide-secret': 'Hide what is typed',
   'common.next-step': 'What to do:',
   'common.never': 'never',
-  'common.unknown': 'not known',
   'common.show-all': 'Show all {count}',
   'common.show-fewer': 'Show fewer',
   'confirm.type': 'Type {word} to confirm',

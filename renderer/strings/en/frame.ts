@@ -37,7 +37,6 @@ export const frame = {
   'jobs.count-failed': { one: '{count} thing failed', other: '{count} things failed' },
   'jobs.all-over': 'All done',
   'jobs.hide': 'Make small',
-  'jobs.cannot-cancel': 'This cannot be cancelled any more.',
   'jobs.failed-title': '{title}: failed',
   'jobs.cancelled-title': '{title}: cancelled',
   'jobs.done-title': 'Done: {title}',

@@ -15,6 +15,7 @@ export const logs = {
   'logs.none': 'Nothing in the log',
   'logs.none-text': 'No lines match what is asked for.',
   'logs.none-yet': 'Nothing in this part of the log. There is more before it.',
+  'logs.elsewhere': 'The log is not kept here',
   'logs.older': 'Show older lines',
   'logs.further': 'Look further back',
   'logs.begin': 'This is where the log begins.',

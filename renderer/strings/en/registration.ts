@@ -16,7 +16,7 @@ export const registration = {
   'registration.open-title': 'Open the server to everybody?',
   'registration.open-action': 'Open to everybody',
   'registration.open-is': 'Anybody can make an account here',
-  'registration.saved': 'Saved.',
+  'registration.saved': 'Who may come has been changed.',
   'registration.tokens': 'Invitations',
   'registration.tokens-lead': 'Links and tokens that let somebody in, whatever is chosen above.',
 } as const;

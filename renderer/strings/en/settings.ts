@@ -22,6 +22,6 @@ export const settings = {
   'settings.changes-restart': 'Some take effect after a restart.',
   'settings.wrong': { one: '{count} value cannot be used', other: '{count} values cannot be used' },
   'settings.discard': 'Discard',
-  'settings.saved': 'Saved.',
+  'settings.saved': 'The settings have been saved.',
   'settings.unsaved': 'Not saved yet',
 } as const;

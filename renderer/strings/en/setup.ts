@@ -43,7 +43,7 @@ export const setup = {
     'An address begins with https:// (or http://) and has nothing after the name but a port.',
   'setup.name.certificate': 'Certificate files, if nothing stands in front of Hearth',
   'setup.name.certificate-help':
-    'Apps and other servers want a certificate for the name: two files in PEM format on this machine. You can add them later, under Settings.',
+    'Apps and other servers want a certificate for the name: two files in PEM format on this machine. You can add them later, under Reach.',
   'setup.name.certificate-path': 'Certificate file',
   'setup.name.key-path': 'File of its private key',
   'setup.account.title': 'The first account is yours',

@@ -1,12 +1,12 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import type { LogLevel, LogLine, LogPage } from '../../../server/appliance/contract.ts';
-import type { Failure } from '../../api/api.ts';
+import { type Failure, Refusal } from '../../api/api.ts';
 import { folderOpener } from '../../api/bridge.ts';
 import { useHouse } from '../../api/house.tsx';
 import { Button } from '../../components/button.tsx';
 import { SearchField, Select, SwitchField } from '../../components/fields.tsx';
-import { Card, EmptyState, FailedState, Page, Skeleton } from '../../components/page.tsx';
+import { Card, EmptyState, FailedState, Page, sayFailure, Skeleton } from '../../components/page.tsx';
 import { text } from '../../strings/text.ts';
 import { LogLines } from './log-lines.tsx';
 
@@ -97,6 +97,10 @@ function Found({
       <div className="inset">
         {error === null ? (
           <Skeleton lines={8} />
+        ) : error instanceof Refusal && error.status === 404 ? (
+          <EmptyState icon="lines" title={text('logs.elsewhere')}>
+            {sayFailure(error)}
+          </EmptyState>
         ) : (
           <FailedState failure={error} onRetry={() => read.refetch()} isRetrying={read.isFetching} />
         )}

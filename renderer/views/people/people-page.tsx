@@ -18,6 +18,9 @@ import { PasswordDialog } from './password-dialog.tsx';
 import { PersonPage } from './person-page.tsx';
 import { nameOf, Who } from './who.tsx';
 
+/** Nobody tells when somebody has signed in with an app. */
+const EVERY_MS = 20_000;
+
 /** People, one of them, the invitations, and what strangers sent. */
 export function PeoplePage(): ReactNode {
   const [location] = useLocation();
@@ -32,7 +35,7 @@ function People(): ReactNode {
   const [search, setSearch] = useState('');
   const [withClosed, setWithClosed] = useState(false);
   const query = { ...(search === '' ? {} : { search }), ...(withClosed ? {} : { deactivated: false }) };
-  const read = useCall('GET /people', { query }, { keepsFormer: true });
+  const read = useCall('GET /people', { query }, { keepsFormer: true, everyMs: EVERY_MS });
   return (
     <Page
       title={text('people.title')}

@@ -15,9 +15,12 @@ import { text } from '../../strings/text.ts';
 import { PersonRights } from './person-rights.tsx';
 import { nameOf, PersonBadges } from './who.tsx';
 
+/** Nobody tells when somebody has signed in with an app. */
+const EVERY_MS = 20_000;
+
 /** One person: the account, the devices, and what can be done. */
 export function PersonPage({ userId }: { userId: string }): ReactNode {
-  const read = useCall('GET /people/{userId}', { params: { userId } });
+  const read = useCall('GET /people/{userId}', { params: { userId } }, { everyMs: EVERY_MS });
   const isGone = read.error instanceof Refusal && read.error.status === 404;
   const person = read.data;
   return (

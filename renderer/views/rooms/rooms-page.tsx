@@ -16,6 +16,8 @@ import { RoomPage } from './room-page.tsx';
 import { RoomBadges, roomName } from './room-name.tsx';
 
 const PAGE_SIZE = 50;
+/** Nobody tells of every message. */
+const EVERY_MS = 30_000;
 const ORDERS = ['activity', 'name', 'size', 'members'] as const satisfies readonly RoomOrder[];
 
 /** Rooms, and one of them. */
@@ -30,7 +32,7 @@ function Rooms(): ReactNode {
   const [order, setOrder] = useState<RoomOrder>('activity');
   const [from, setFrom] = useState(0);
   const query = { order, from, limit: PAGE_SIZE, ...(search === '' ? {} : { search }) };
-  const read = useCall('GET /rooms', { query }, { keepsFormer: true });
+  const read = useCall('GET /rooms', { query }, { keepsFormer: true, everyMs: EVERY_MS });
   const changeOrder = (by: string): void => {
     const found = ORDERS.find((each) => each === by);
     if (found === undefined) return;

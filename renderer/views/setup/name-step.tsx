@@ -30,7 +30,7 @@ export function NameStep({ setup, draft, isSaving, refusal, onBack, onNext }: Na
   const name = setup.nameIsFinal ? draft.serverName : tidyServerName(serverName);
   const check = useNameCheck(setup.nameIsFinal ? undefined : { reach, serverName: name });
   const isUrlWrong = publicUrl.trim() !== '' && !checkPublicUrl(publicUrl);
-  const isReady = name !== '' && check.verdict !== 'refused' && !isUrlWrong;
+  const isReady = name !== '' && !check.isChecking && check.verdict !== 'refused' && !isUrlWrong;
   const problemOf = (field: string): string | undefined =>
     refusal instanceof Refusal && refusal.field === field ? sayFailure(refusal) : undefined;
   return (

@@ -1,12 +1,12 @@
 import type { ReactNode } from 'react';
 import type { Problem } from '../../../server/appliance/contract.ts';
-import { useAct, useCall } from '../../api/calls.ts';
+import { useCall } from '../../api/calls.ts';
 import { IconButton, TextLink } from '../../components/button.tsx';
+import { useDeed } from '../../components/deed.tsx';
 import { NextStep } from '../../components/findings.tsx';
 import { Icon } from '../../components/icon.tsx';
 import { Card, Details, Loaded } from '../../components/page.tsx';
 import { Ago } from '../../components/time.tsx';
-import { useToast } from '../../components/toasts.tsx';
 import { text } from '../../strings/text.ts';
 import { findPage } from '../pages.ts';
 
@@ -39,8 +39,7 @@ export function Problems(): ReactNode {
 }
 
 function ProblemItem({ problem }: { problem: Problem }): ReactNode {
-  const dismiss = useAct('POST /problems/{problemId}/dismiss');
-  const toast = useToast();
+  const dismiss = useDeed('POST /problems/{problemId}/dismiss');
   const page = findPage(problem.page);
   return (
     <li className="problem">
@@ -74,10 +73,7 @@ function ProblemItem({ problem }: { problem: Problem }): ReactNode {
         size="small"
         label={text('problem.dismiss')}
         isDisabled={dismiss.isRunning}
-        onPress={async () => {
-          if ((await dismiss.run({ params: { problemId: problem.id } })) === undefined)
-            toast.failed(text('common.failed'));
-        }}
+        onPress={() => dismiss.run({ params: { problemId: problem.id } })}
       />
     </li>
   );

@@ -1,14 +1,14 @@
 import { type ReactNode, useState } from 'react';
 import type { Reason, Status } from '../../../server/appliance/contract.ts';
-import { useAct, useCall } from '../../api/calls.ts';
+import { useCall } from '../../api/calls.ts';
 import { Button, ButtonLink, TextLink } from '../../components/button.tsx';
 import { CopyField, QrCode } from '../../components/copy.tsx';
+import { useDeed } from '../../components/deed.tsx';
 import { Dialog, useConfirm } from '../../components/dialog.tsx';
 import { NextStep } from '../../components/findings.tsx';
 import { Icon, type IconName } from '../../components/icon.tsx';
 import { MenuButton } from '../../components/menu.tsx';
 import { Card, Loaded, Page } from '../../components/page.tsx';
-import { useToast } from '../../components/toasts.tsx';
 import { isRunning, toneOf } from '../../models/status-line.ts';
 import { text } from '../../strings/text.ts';
 import { findPage } from '../pages.ts';
@@ -24,7 +24,10 @@ export function StatusPage(): ReactNode {
   return (
     <Page
       title={text('status.title')}
-      actions={read.data?.clientUrl !== undefined && <ConnectButton status={read.data} url={read.data.clientUrl} />}
+      actions={
+        read.data?.clientUrl !== undefined &&
+        isRunning(read.data.line) && <ConnectButton status={read.data} url={read.data.clientUrl} />
+      }
     >
       <Loaded read={read} lines={8}>
         {(status) => (
@@ -109,27 +112,21 @@ function ReasonItem({ reason }: { reason: Reason }): ReactNode {
 }
 
 function ServerActions({ status: { line } }: { status: Status }): ReactNode {
-  const [pause, resume, restart] = [
-    useAct('POST /server/pause'),
-    useAct('POST /server/resume'),
-    useAct('POST /server/restart'),
-  ];
+  const pause = useDeed('POST /server/pause');
+  const resume = useDeed('POST /server/resume');
+  const restart = useDeed('POST /server/restart');
   const confirm = useConfirm();
-  const toast = useToast();
   const isBusy = pause.isRunning || resume.isRunning || restart.isRunning;
-  const doIt = async (act: Pick<typeof pause, 'run'>): Promise<void> => {
-    if ((await act.run()) === undefined) toast.failed(text('common.failed'));
-  };
   if (line === 'paused') {
     return (
-      <Button kind="primary" icon="play" isBusy={isBusy} onPress={() => doIt(resume)}>
+      <Button kind="primary" icon="play" isBusy={isBusy} onPress={() => resume.run()}>
         {text('status.resume')}
       </Button>
     );
   }
   if (line === 'failed') {
     return (
-      <Button kind="primary" icon="refresh" isBusy={isBusy} onPress={() => doIt(restart)}>
+      <Button kind="primary" icon="refresh" isBusy={isBusy} onPress={() => restart.run()}>
         {text('status.try-start')}
       </Button>
     );
@@ -149,7 +146,7 @@ function ServerActions({ status: { line } }: { status: Status }): ReactNode {
               text: text('status.pause-text'),
               action: text('status.pause'),
             };
-            if (await confirm(question)) await doIt(pause);
+            if (await confirm(question)) await pause.run();
           },
         },
         {
@@ -163,7 +160,7 @@ function ServerActions({ status: { line } }: { status: Status }): ReactNode {
               text: text('status.restart-text'),
               action: text('status.restart'),
             };
-            if (await confirm(question)) await doIt(restart);
+            if (await confirm(question)) await restart.run();
           },
         },
       ]}
