@@ -29,11 +29,11 @@ export class PduTexts {
       'SELECT event_id, pdu FROM events WHERE event_nid IN (SELECT value FROM json_each(?))',
     );
     this.#listById = db.prepareRead(
-      'SELECT event_id, pdu FROM events WHERE event_id IN (SELECT value FROM json_each(?))',
+      'SELECT event_id, pdu FROM events WHERE event_id IN (SELECT value FROM json_each(?)) ORDER BY event_nid',
     );
   }
 
-  /** In any order; unknown ones are left out. */
+  /** Earlier ones first, so that whoever takes them in order has what each rests upon; unknown ones are left out. */
   list(eventIds: readonly EventId[]): PduText[] {
     return this.#listById.list(JSON.stringify(eventIds)).map(readText);
   }

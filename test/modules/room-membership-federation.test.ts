@@ -79,6 +79,11 @@ for (const version of roomVersions.keys()) {
         `${event.type} rests on what the chain has`,
       );
     }
+    const places = new Map(chain.map(({ eventId }, at) => [eventId, at]));
+    assert.ok(
+      chain.every(({ authEvents }, at) => authEvents.every((id) => (places.get(id) ?? at) < at)),
+      'each comes after what it rests on',
+    );
     const create = chain.filter(({ type }) => type === 'm.room.create');
     const authState = [...create, ...join.authEvents.flatMap((id) => known.get(id) ?? [])];
     assert.equal(checkAuthRules(join, authStateOf([...new Set(authState)])).allowed, true);
