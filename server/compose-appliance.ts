@@ -157,6 +157,7 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     port: needs.controlPort,
   });
 
+  let stopping = false;
   return {
     keeper,
     createLink: () => sessions.createLink(),
@@ -164,10 +165,13 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
       const url = await control.start();
       frame.start();
       // The interface tells how it goes; nobody has to wait for it here.
-      void keeper.start().then(() => backups.start());
+      void keeper.start().then(() => {
+        if (!stopping) backups.start();
+      });
       return url;
     },
     stop: async () => {
+      stopping = true;
       resumed.unsubscribe();
       backups.stop();
       await jobs.stop();

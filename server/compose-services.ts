@@ -47,6 +47,7 @@ import { type ThreadSubscriptions, threadSubscriptions } from './modules/thread-
 import { typingNotifications } from './modules/typing-notifications/index.ts';
 import { voip } from './modules/voip/index.ts';
 import { urlPreviews } from './modules/url-previews/index.ts';
+import type { RoomPurge } from './rooms/purge/hook.ts';
 import type { Rooms } from './rooms/rooms.ts';
 import { capabilityFacts, discoverySettings, previewGuard, previewSettings, voipSettings } from './settings.ts';
 import { configuredFeatures, unstableFeatures } from './unstable-features.ts';
@@ -343,4 +344,13 @@ export function composeServices(house: House & PeopleNeeds): Services {
     activity: activityModule.activity,
     echo: echoModule.echo,
   };
+}
+
+/** Whoever keeps something of rooms, and has it go with them. */
+export function purgeHooks(sync: Sync, federation: Federation, modules: readonly Module[]): RoomPurge[] {
+  return [
+    sync.purge,
+    { room: (tx, { roomId }, limit) => federation.sender.abandonRoom(tx, roomId, limit) },
+    ...modules.flatMap(({ purge }) => purge ?? []),
+  ];
 }

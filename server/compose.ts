@@ -3,7 +3,7 @@
  * parts need each other, the later one is reached through a function that is called once both are there.
  */
 import { composePush } from './compose-push.ts';
-import { type ComposeNeeds, composeServices, type Composition } from './compose-services.ts';
+import { type ComposeNeeds, composeServices, type Composition, purgeHooks } from './compose-services.ts';
 import { createFederation } from './federation/federation.ts';
 import { RateLimit } from './http/rate-limit.ts';
 import { isRoomId, localpartOf, type UserId } from './matrix/identifiers.ts';
@@ -99,11 +99,7 @@ export function compose(needs: ComposeNeeds): Composition {
     purge: {
       leave: (userId, roomId) => membership.leave(userId, roomId),
       isSending: (roomId) => federation.sender.isSending(roomId),
-      hooks: () => [
-        sync.purge,
-        { room: (tx, { roomId }, limit) => federation.sender.abandonRoom(tx, roomId, limit) },
-        ...modules.flatMap(({ purge }) => purge ?? []),
-      ],
+      hooks: () => purgeHooks(sync, federation, modules),
     },
     prejoinState: config.rooms.prejoinState,
     dummyEventsThreshold: config.rooms.dummyEventsThreshold,
