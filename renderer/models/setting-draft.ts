@@ -55,8 +55,8 @@ function readText(setting: Setting, typed: string): SettingValue | undefined {
         .split('\n')
         .map((line) => line.trim())
         .filter((line) => line !== '');
-      // An empty list may mean something else than none: that is what the way back to the default is for.
-      return lines;
+      // Of servers to talk to, an empty list would be none at all: whoever clears the field wants all of them.
+      return lines.length === 0 && setting.default === null ? null : lines;
     }
     case 'secret':
       return typed;

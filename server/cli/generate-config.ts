@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { makeDataDir } from '../config/data-dir.ts';
+import { hasConfig, makeDataDir } from '../config/data-dir.ts';
 import { fileError } from '../config/source.ts';
 import { isServerName } from '../matrix/identifiers.ts';
 import { type Command, CommandError, parseFlags, parsePort, UsageError } from './command.ts';
@@ -52,7 +52,7 @@ export function makeOrExplain(
   try {
     return makeDataDir(path, wishes);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') {
+    if (hasConfig(path)) {
       throw new CommandError(`${path} has a configuration already, and it stays as it is`, { cause: error });
     }
     throw new CommandError(`${path} cannot be made: ${fileError(error)}`, { cause: error });

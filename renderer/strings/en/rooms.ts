@@ -77,7 +77,6 @@ export const rooms = {
   'room.purge-alone': 'The room is on no other server: its messages are lost for everybody.',
   'room.purge-elsewhere': 'Other servers keep their copy of the room.',
   'room.purge-word': 'remove',
-  'room.under-way': 'Under way',
   'room.blocked-note': 'This room is blocked',
   'room.blocked-text': 'Nobody of this server can join it.',
 } as const;

@@ -117,7 +117,10 @@ function Input({
         label={title}
         help={help}
         value={value}
-        choices={choices.map(({ value: id, title: name }) => ({ id, title: name }))}
+        choices={[
+          ...(value === '' ? [{ id: '', title: text('settings.unset') }] : []),
+          ...choices.map(({ value: id, title: name }) => ({ id, title: name })),
+        ]}
         onChange={change}
         problem={problem}
       />

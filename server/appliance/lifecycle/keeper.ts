@@ -48,7 +48,8 @@ export class Keeper {
   get(): Homeserver {
     const state = this.#state;
     if (state.kind === 'running') return state.homeserver;
-    throw new MatrixError('M_UNKNOWN', WHY_NOT[state.kind], { status: 503 });
+    const why = state.kind === 'failed' ? `${WHY_NOT.failed}: ${state.message}` : WHY_NOT[state.kind];
+    throw new MatrixError('M_UNKNOWN', why, { status: 503 });
   }
 
   find(): Homeserver | undefined {

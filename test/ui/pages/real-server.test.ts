@@ -48,6 +48,7 @@ test('every page shows what a real server tells', async () => {
     await view.settled();
     await view.page.getByText(sentence).first().waitFor();
     assert.equal(await view.page.locator('.blank[role=alert]').count(), 0, `${place} can be read`);
+    assert.equal(await view.page.getByText('Select an item').count(), 0, 'no words but those of the catalogue');
     await view.assertAccessible();
     await view.picture(`real-${place.replace('/', '-')}`);
   }
