@@ -372,8 +372,8 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
       directory: '/media/nora/backup',
       schedule: { every: 'day', atHour: 3, keep: 7, media: true, hasPassphrase: true, nextAt: now + 9 * HOUR },
       backups: [0, 1, 2].map((at) => ({
-        name: `brook.example-${3 - at}.hearth-backup`,
-        path: `/media/nora/backup/brook.example-${3 - at}.hearth-backup`,
+        name: `brook.example-${3 - at}.hearthbackup`,
+        path: `/media/nora/backup/brook.example-${3 - at}.hearthbackup`,
         bytes: 3.4 * GB - at * 90 * MB,
         madeAt: now - at * DAY - 5 * HOUR,
         serverName: 'brook.example',

@@ -210,11 +210,11 @@ test('a backup is restored instead; a wrong passphrase is said, and can be tried
   await view.heading('Welcome home');
   await view.page.getByRole('link', { name: 'Restore a backup instead' }).click();
   await view.heading('Restore a backup');
-  await view.field('Backup file').fill('/media/stick/brook.hearth-backup');
+  await view.field('Backup file').fill('/media/stick/brook.hearthbackup');
   await view.field('Passphrase of the backup').fill('the ship');
   await view.button('Restore').click();
   assert.deepEqual(house.seen.find(({ call }) => call === 'POST /restore')?.body, {
-    path: '/media/stick/brook.hearth-backup',
+    path: '/media/stick/brook.hearthbackup',
     passphrase: 'the ship',
     replace: false,
   });

@@ -76,7 +76,7 @@ export const setup = {
     'Everything comes back: accounts, rooms, media and the name. The app on your phone goes on where it was.',
   'restore.path': 'Backup file',
   'restore.path-help': 'Where it lies on this machine.',
-  'restore.path-example': '/home/nora/hearth-2026-05-01.hearth-backup',
+  'restore.path-example': '/home/nora/hearth-2026-05-01.hearthbackup',
   'restore.choose': 'Choose a file…',
   'restore.passphrase': 'Passphrase of the backup',
   'restore.start': 'Restore',

@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
-import { Compile } from 'typebox/compile';
+import { Compile } from 'typebox/schema';
 import { Type } from '../../http/type.ts';
 import type { Random } from '../../util/random.ts';
 import { refusal } from './refusal.ts';

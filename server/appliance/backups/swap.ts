@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Compile } from 'typebox/compile';
+import { Compile } from 'typebox/schema';
 import { Type } from '../../http/type.ts';
 import { holdDatabase } from '../../storage/connection.ts';
 import { DATABASE_SUFFIXES } from '../../storage/copy.ts';

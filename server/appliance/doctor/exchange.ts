@@ -1,5 +1,5 @@
 /** Requests over a connection that is held in hand, with limits of time and size. */
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { describeError } from '../../federation/outbound/outbound-error.ts';
 import { parseJson } from '../../matrix/canonical-json.ts';
@@ -7,6 +7,9 @@ import { MatrixError } from '../../matrix/errors.ts';
 import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
 import { startDeadline } from './connection.ts';
 import { codeOf, type World } from './world.ts';
+
+// Not imported: an import asks a built-in module for all it has, which here includes a WebSocket client of several megabytes.
+const { request } = process.getBuiltinModule('node:http');
 
 export interface Asked {
   readonly method?: 'GET' | 'OPTIONS';

@@ -1,4 +1,3 @@
-import { toString as drawQr } from 'qrcode';
 import { Type } from '../../http/type.ts';
 import type { Announcer } from '../announcer.ts';
 import type { Invitation } from '../contract.ts';
@@ -25,7 +24,7 @@ export function invitationCalls({
       token,
       ...(note === undefined ? {} : { note }),
       link,
-      qrSvg: await drawQr(link, { type: 'svg', errorCorrectionLevel: 'M', margin: 2 }),
+      qrSvg: await (await import('qrcode')).toString(link, { type: 'svg', errorCorrectionLevel: 'M', margin: 2 }),
       ...(usesAllowed === undefined ? {} : { usesLeft: Math.max(0, usesAllowed - used) }),
       used,
       ...(expiresMs === undefined ? {} : { expiresAt: expiresMs }),

@@ -21,6 +21,16 @@ export const plainWords: Readonly<Record<string, PlainWords>> = {
     nextStep: 'The page of the state of things says why.',
     page: 'status',
   },
+  'the backup of the schedule has failed': {
+    text: 'The backup of the schedule could not be made.',
+    nextStep: 'Look at the page of backups: it says why, and when it is tried again.',
+    page: 'backups',
+  },
+  'a restoration that was interrupted is finished': {
+    text: 'Restoring a backup was broken off, and has been brought to its end now.',
+    nextStep: 'Nothing to do. What was there before is kept beside it.',
+    page: 'backups',
+  },
   'storage failed': {
     text: 'Something could not be written to or read from the disk.',
     nextStep: DISK,

@@ -123,7 +123,7 @@ test('a first backup asks for a passphrase twice, and says what was made', async
   visit.house.job({ ...job, state: 'running', progress: 0.3, step: 'Copying media' });
   await view.page.locator('.card').getByText('Copying media').waitFor();
   const result = {
-    name: 'one.hearth-backup',
+    name: 'one.hearthbackup',
     path: '/srv/one',
     bytes: 5e6,
     files: 9,
@@ -178,7 +178,7 @@ test('a backup is restored once the name of the server has been typed', async ()
   await using visit = await Visit.start(onlooker, 'backups', {});
   const { view } = visit;
   await view.button('Restore a backup…').click();
-  await visit.dialog.getByLabel('Backup file').fill('/media/nora/backup/old.hearth-backup');
+  await visit.dialog.getByLabel('Backup file').fill('/media/nora/backup/old.hearthbackup');
   await visit.dialog.getByLabel('Passphrase of the backup').fill('the boat');
   const start = visit.dialog.getByRole('button', { name: 'Replace and restore' });
   assert.equal(await start.isDisabled(), true);
@@ -188,7 +188,7 @@ test('a backup is restored once the name of the server has been typed', async ()
   await start.click();
   await visit.dialog.waitFor({ state: 'hidden' });
   assert.deepEqual(visit.sent('POST /restore'), [
-    { path: '/media/nora/backup/old.hearth-backup', passphrase: 'the boat', replace: true },
+    { path: '/media/nora/backup/old.hearthbackup', passphrase: 'the boat', replace: true },
   ]);
   visit.house.job({
     id: 'job-1',

@@ -1,8 +1,13 @@
-import { createRequire } from 'node:module';
 import type * as HtmlParser from 'htmlparser2';
 import { SafeHtml } from '../../../mail/index.ts';
 
-const require = createRequire(import.meta.url);
+/** Loaded with the first mail. */
+let parsers: typeof HtmlParser | undefined;
+
+/** Makes ready what `cleanHtml` needs. */
+export async function prepareHtml(): Promise<void> {
+  parsers ??= await import('htmlparser2');
+}
 
 /** Elements a message in a mail may have (a part of those in spec: m.room.message, `formatted_body`). */
 const ELEMENTS = new Set(
@@ -40,9 +45,8 @@ export function cleanHtml(html: string): SafeHtml {
   const open: (string | undefined)[] = [];
   const names: string[] = [];
   let skipping = 0;
-  // Loaded with the first mail that needs it.
-  const { Parser } = require('htmlparser2') as typeof HtmlParser;
-  const parser = new Parser(
+  if (parsers === undefined) throw new TypeError('prepareHtml comes first');
+  const parser = new parsers.Parser(
     {
       onopentag: (name, attributes) => {
         const isOut = LEFT_OUT.has(name);

@@ -11,6 +11,7 @@ import type { MailContent, MailedEvent, MailReason } from './mail-content.ts';
 import type { MailAddresses } from './pushers.ts';
 import type { PusherWork, StepOutcome } from './pusher-loop.ts';
 import type { UnsubscribeLinks } from './unsubscribe.ts';
+import { prepareHtml } from './mail-html.ts';
 
 export interface MailPusherNeeds {
   readonly db: Pick<Database, 'write'>;
@@ -49,7 +50,8 @@ export class MailPusher implements PusherWork {
     this.#needs = needs;
   }
 
-  step(): StepOutcome {
+  async step(): Promise<StepOutcome> {
+    await prepareHtml();
     const { store, outbox, events, clock } = this.#needs;
     const pusher = store.get(this.#nid);
     if (pusher === undefined || !pusher.enabled || pusher.kind !== 'email') return 'idle';
