@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { systemRandom, type Random } from '../util/random.ts';
@@ -6,6 +6,7 @@ import { signingKeyFileName } from './build.ts';
 import { CONFIG_FILE } from './config.ts';
 import { generateConfig, type ConfigWishes } from './generate.ts';
 import { makeSigningKeyFile } from './signing-key.ts';
+import { writeNewFile } from './new-file.ts';
 
 interface Surroundings {
   readonly platform: NodeJS.Platform;
@@ -49,6 +50,6 @@ export function makeDataDir(
   const keyFile = join(dataDir, signingKeyFileName(wishes.serverName));
   // The key first: a directory with a configuration counts as complete.
   if (!existsSync(keyFile)) makeSigningKeyFile(keyFile, random);
-  writeFileSync(configFile, generateConfig(wishes, random), { mode: 0o600, flag: 'wx' });
+  writeNewFile(configFile, generateConfig(wishes, random));
   return { configFile, keyFile };
 }

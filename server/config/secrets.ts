@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileError, type Source } from './source.ts';
+import { writeNewFile } from './new-file.ts';
 
 /** Options that may also be given as `<name>_path`, the path of a file with the value. */
 export type SecretName =
@@ -43,7 +44,7 @@ export function findRegistrationSecret(source: Source, make: boolean): string | 
   const secret = randomBytes(32).toString('hex');
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    writeNewFile(path, `${secret}\n`);
     return secret;
   } catch (error) {
     source.refuse(['registration_shared_secret_path'], `${path} cannot be made: ${fileError(error)}`);

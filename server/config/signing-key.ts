@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
   formatSigningKeyFile,
@@ -11,6 +11,7 @@ import type { Random } from '../util/random.ts';
 import { ConfigError } from './problems.ts';
 import { fileError } from './source.ts';
 import type { Config } from './types.ts';
+import { writeNewFile } from './new-file.ts';
 
 /**
  * The keys this server has; the first is the one to sign with. The key's file is made (mode 0600) if there is none.
@@ -51,8 +52,8 @@ export function checkSigningKeys(signing: Config['signing']): void {
 /** Makes a new key and writes it to a file that must not be there yet. Throws the file system's error. */
 export function makeSigningKeyFile(path: string, random: Random): SigningKey {
   const key = generateSigningKey(random.bytes(SEED_BYTES));
-  // 'wx': an existing key is never written over. Without it other servers would take this one for an impostor.
-  writeFileSync(path, formatSigningKeyFile(key), { mode: 0o600, flag: 'wx' });
+  // An existing key is never written over. Without it other servers would take this one for an impostor.
+  writeNewFile(path, formatSigningKeyFile(key));
   return key;
 }
 

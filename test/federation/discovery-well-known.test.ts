@@ -37,8 +37,13 @@ test('an answer is kept for a day where it does not say for how long, and renewe
   await find(network);
   assert.equal(asked(internet), 1);
   await clock.advance(5 * HOUR);
-  assert.equal(await find(network), 'a.example:1 at a.example:1');
-  while (asked(internet) < 2) await clock.advance(0);
+  // Beside what it is asked for; where it cannot be had at first, it is asked for again within minutes.
+  for (let minute = 0; minute < 60 && asked(internet) < 2; minute += 1) {
+    assert.equal(await find(network), 'a.example:1 at a.example:1');
+    await clock.advance(MINUTE);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.equal(asked(internet), 2);
 });
 
 for (const [header, minutes] of [
