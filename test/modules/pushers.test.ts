@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PushGateway, REACHES_GATEWAYS } from '../kit/push-gateway.ts';
 import { type Answer, expectError, expectOk, type Json } from '../kit/test-client.ts';
+import { ManualClock } from '../kit/manual-clock.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { keysOf, listPushers, pair, setPusher } from './pushers-kit.ts';
 
@@ -100,13 +101,14 @@ test('whoever logs in on somebody else’s phone takes its pusher over, unless b
 });
 
 test('nobody has more pushers than can be told of each message', async () => {
-  await using server = await TestServer.start();
+  const clock = new ManualClock();
+  await using server = await TestServer.start({ clock });
   const ann = await server.register('ann');
   const set = async (pushkey: string): Promise<Answer> => {
     for (;;) {
       const answer = await ann.post(SET, pusher(pushkey));
       if (answer.status !== 429) return answer;
-      await new Promise((resolve) => setTimeout(resolve, answer.body.retry_after_ms));
+      await clock.advance(answer.body.retry_after_ms);
     }
   };
   for (let made = 0; made < 100; made += 1) expectOk(await set(`key ${made}`));

@@ -1,4 +1,5 @@
-import { htmlReply, route, type Route } from '../../http/route.ts';
+import { route, type Route } from '../../http/route.ts';
+import { templatePage } from '../../http/template-page.ts';
 import { userId as userIdSchema } from '../../http/schemas.ts';
 import { Type } from '../../http/type.ts';
 import { MailError, type Mailer, type Templates } from '../../mail/index.ts';
@@ -114,9 +115,9 @@ export function accountValidity(needs: ValidityNeeds): Module & {
       query: Type.Object({ token: Type.String({ maxLength: 255 }) }),
       handle: ({ query: { token } }) => {
         const renewed = renew(token);
-        if (renewed === undefined) return htmlReply(templates.render(settings.invalidPage, {}), 404);
+        if (renewed === undefined) return templatePage(templates.render(settings.invalidPage, {}), 404);
         const name = renewed.fresh ? settings.renewedPage : 'account_previously_renewed.html';
-        return htmlReply(templates.render(name, { expiration_ts: renewed.expiresMs }));
+        return templatePage(templates.render(name, { expiration_ts: renewed.expiresMs }));
       },
     }),
     route({

@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { text as readText } from 'node:stream/consumers';
-import { Reply, route, type Route } from '../../http/route.ts';
+import { route, type Route } from '../../http/route.ts';
+import { templatePage } from '../../http/template-page.ts';
 import { Type } from '../../http/type.ts';
 import type { Templates } from '../../mail/index.ts';
 import { forbidden, MatrixError, missingParam, notFound } from '../../matrix/errors.ts';
@@ -65,27 +66,6 @@ export interface Consent {
   removeOfUser(tx: WriteTx, userId: UserId): void;
   /** The parameters of `m.login.terms`; undefined where newcomers are not asked. */
   readonly terms: { readonly params: JsonObject; readonly url: string } | undefined;
-}
-
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "style-src 'self' 'unsafe-inline' https:",
-  "img-src 'self' https: data:",
-  "font-src 'self' https:",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
-
-function page(html: string, status = 200): Reply {
-  return new Reply({
-    status,
-    headers: {
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': CONTENT_SECURITY_POLICY,
-      'cache-control': 'no-store',
-    },
-    body: html,
-  });
 }
 
 /** Agreeing to the policy of the server, and reminding those who have not (as Synapse does it; the spec has only the errcode). */
@@ -168,7 +148,7 @@ export function consent(needs: ConsentNeeds): Module & { readonly consent: Conse
         if (user === undefined) {
           // Anybody may read what newcomers have to agree to.
           if (!settings.requiredAtRegistration) throw missingParam('The query parameter u is missing');
-          return page(
+          return templatePage(
             policies.render(`${wanted}.html`, {
               user: '',
               userhmac: '',
@@ -178,9 +158,9 @@ export function consent(needs: ConsentNeeds): Module & { readonly consent: Conse
             }),
           );
         }
-        if (!isSigned(user, signature ?? '')) return page(templates.render('consent_invalid.html', {}), 403);
+        if (!isSigned(user, signature ?? '')) return templatePage(templates.render('consent_invalid.html', {}), 403);
         const userId = readUser(user);
-        return page(
+        return templatePage(
           policies.render(`${wanted}.html`, {
             user,
             userhmac: signature,
@@ -211,7 +191,7 @@ export function consent(needs: ConsentNeeds): Module & { readonly consent: Conse
         const thanks = policies.has('success.html')
           ? policies.render('success.html', {})
           : templates.render('consent_success.html', {});
-        return page(thanks);
+        return templatePage(thanks);
       },
     }),
   ];

@@ -1,16 +1,10 @@
-import { Reply } from '../../../http/route.ts';
+import type { Reply } from '../../../http/route.ts';
+import { templatePage } from '../../../http/template-page.ts';
 import type { Templates } from '../../../mail/index.ts';
 import { RECAPTCHA, REGISTRATION_TOKEN, TERMS } from '../service/interactive-auth.ts';
 import type { Proofs } from '../service/proofs.ts';
 import { messagePage } from './pages.ts';
 
-const BASE = [
-  "default-src 'none'",
-  "style-src 'self' 'unsafe-inline' https:",
-  "img-src 'self' https: data:",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-];
 /** Where the captcha comes from, which loads more of itself. */
 const CAPTCHA_HOSTS = [
   'https://www.recaptcha.net/recaptcha/',
@@ -18,25 +12,12 @@ const CAPTCHA_HOSTS = [
   'https://www.gstatic.com/recaptcha/',
   'https://www.gstatic.cn/recaptcha/',
 ].join(' ');
-const PLAIN = [...BASE, "script-src 'unsafe-inline'"].join('; ');
+const SCRIPTS = ["script-src 'unsafe-inline'"];
 const WITH_CAPTCHA = [
-  ...BASE,
   `script-src 'unsafe-inline' ${CAPTCHA_HOSTS}`,
   `frame-src ${CAPTCHA_HOSTS}`,
   `connect-src ${CAPTCHA_HOSTS}`,
-].join('; ');
-
-function page(html: string, policy: string, status = 200): Reply {
-  return new Reply({
-    status,
-    headers: {
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': policy,
-      'cache-control': 'no-store',
-    },
-    body: html,
-  });
-}
+];
 
 /** The page of a stage that comes from a template; undefined for stages whose page does not, or that are not on offer. */
 export function wordedStagePage(options: {
@@ -52,17 +33,17 @@ export function wordedStagePage(options: {
   const vars = { session, myurl: action, ...(error === undefined ? {} : { error }) };
   const status = error === undefined ? 200 : 401;
   if (stage === RECAPTCHA && proofs.captcha !== undefined) {
-    return page(
+    return templatePage(
       templates.render('recaptcha.html', { ...vars, sitekey: proofs.captcha.publicKey }),
-      WITH_CAPTCHA,
       status,
+      WITH_CAPTCHA,
     );
   }
   if (stage === TERMS && proofs.terms !== undefined) {
-    return page(templates.render('terms.html', { ...vars, terms_url: proofs.terms.url }), PLAIN, status);
+    return templatePage(templates.render('terms.html', { ...vars, terms_url: proofs.terms.url }), status, SCRIPTS);
   }
   if (stage === REGISTRATION_TOKEN && templates.has('registration_token.html')) {
-    return page(templates.render('registration_token.html', vars), PLAIN, status);
+    return templatePage(templates.render('registration_token.html', vars), status, SCRIPTS);
   }
   return undefined;
 }
@@ -72,5 +53,5 @@ export function thankYou(templates: Templates | undefined): Reply {
   if (templates === undefined) {
     return messagePage('Thank you', 'You can close this window and go back to the application.', 200);
   }
-  return page(templates.render('auth_success.html', {}), PLAIN);
+  return templatePage(templates.render('auth_success.html', {}), 200, SCRIPTS);
 }

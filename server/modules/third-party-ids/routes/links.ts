@@ -1,5 +1,6 @@
 import { text as readText } from 'node:stream/consumers';
 import { type Reply, route, type Route } from '../../../http/route.ts';
+import { templatePage } from '../../../http/template-page.ts';
 import { Type } from '../../../http/type.ts';
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Templates } from '../../../mail/index.ts';
@@ -7,7 +8,7 @@ import { unknownError } from '../../../matrix/errors.ts';
 import type { MsisdnDelegate } from '../service/delegate.ts';
 import type { ValidationSessions } from '../service/sessions.ts';
 import type { Purpose } from '../store.ts';
-import { redirect, templatePage } from './page.ts';
+import { redirect } from './redirect.ts';
 
 const query = Type.Object({
   sid: Type.String({ maxLength: 255 }),
