@@ -38,7 +38,7 @@ function FindingItem({
         {details !== undefined && details.length > 0 && (
           <Details summary={text('common.details')}>
             <ul className="stack tight small muted mono break">
-              {details.map((line) => (
+              {[...new Set(details)].map((line) => (
                 <li key={line}>{line}</li>
               ))}
             </ul>

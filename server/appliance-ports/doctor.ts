@@ -6,7 +6,7 @@ import type { SigningKey } from '../matrix/signing.ts';
 
 /** Our own server, as its configuration describes it and as it runs, if it does. */
 export function ownServerOf(
-  { serverName, publicBaseUrl, publicBaseUrlGiven, listeners, federation }: Config,
+  { serverName, publicBaseUrl, publicBaseUrlGiven, listeners, federation, media }: Config,
   signingKeys: readonly [SigningKey, ...SigningKey[]],
   running?: {
     readonly addresses: readonly (OwnListener & { readonly resources: readonly string[] })[];
@@ -26,12 +26,15 @@ export function ownServerOf(
     keys: Object.fromEntries(signingKeys.map(({ keyId, publicKeyBase64 }) => [keyId, publicKeyBase64])),
     clientUrl: publicBaseUrlGiven ? publicBaseUrl.replace(/\/$/, '') : undefined,
     listeners: ofOthers.map(({ address, port, tls }) => ({ address: reachable(address), port, tls })),
+    isBySocket: listeners.some(({ port, resources }) => port === undefined && resources.includes('federation')),
     forClients: all
       .filter(({ port, resources }) => port !== 0 && resources.includes('client'))
       .map(({ address, port, tls }) => ({ address, port, tls })),
     isForHomeOnly: federation.allowedServers?.length === 0 || isHomeName(serverName.replace(/:\d+$/, '')),
     sign: (request) => signRequest({ ...request, origin: serverName }, signingKey),
     echo: running?.echo,
+    heard: running === undefined ? undefined : () => running.echo.heard(),
+    maxUploadBytes: media.maxUploadBytes,
   };
 }
 

@@ -1,11 +1,16 @@
+import { existsSync } from 'node:fs';
 import type { DoctorReport, Finding, Verdict } from '../appliance/contract.ts';
 import { examine } from '../appliance/doctor/examine.ts';
 import { createWorld } from '../appliance/doctor/world.ts';
 import type { OwnServer } from '../appliance/doctor/port.ts';
 import { ownServerOf } from '../appliance-ports/doctor.ts';
+import { buildOutbound } from '../config/build-federation.ts';
 import { loadConfig } from '../config/config.ts';
 import { defaultDataDir, hasConfig } from '../config/data-dir.ts';
+import { ConfigError } from '../config/problems.ts';
 import { checkSigningKeys, loadSigningKeys } from '../config/signing-key.ts';
+import type { Config } from '../config/types.ts';
+import { ProxyChoice } from '../federation/outbound/proxy.ts';
 import { systemRandom } from '../util/random.ts';
 import { type Command, CommandError, parseFlags, type Terminal, UsageError } from './command.ts';
 
@@ -15,7 +20,9 @@ export const doctor: Command = {
 
 Looks whether other servers and people's apps can reach a Matrix server: its name, delegation, DNS records, ports,
 certificates, signing keys and clock. Says what is wrong and what to do about it. Without a name it looks at the server of
-the data directory. Changes nothing. The exit code is 0 if all is well, or nearly; 1 if something is wrong.
+the data directory. Goes through the proxy that the configuration, or https_proxy in the environment, names. Changes
+nothing. The exit code is 0 if all is well, or nearly; 1 if something is wrong; 2 if it was called wrongly; 3 if it could not
+be seen from this computer.
 
   -c, --config FILE  a configuration file, or a directory with files named *.yaml; may be given several times
   --data-dir DIR     a data directory with a homeserver.yaml (${defaultDataDir()})
@@ -34,31 +41,70 @@ the data directory. Changes nothing. The exit code is 0 if all is well, or nearl
     if (values.config !== undefined && values['data-dir'] !== undefined) {
       throw new UsageError('either --config or --data-dir can be given');
     }
-    const own = findOwn(values.config, values['data-dir']);
-    const wanted = name ?? own?.serverName;
+    const { own, serverName, outbound } = findOwn(values.config, values['data-dir'], name, terminal);
+    const wanted = name?.trim() ?? serverName;
     if (wanted === undefined) {
       throw new CommandError(
         'There is no server in the data directory; say which server to look at: hearth doctor example.com',
       );
     }
+    const proxies = new ProxyChoice(outbound);
     const report = await examine(wanted, {
-      world: createWorld(),
+      world: createWorld({ proxies: () => proxies }),
       own,
       // Told on the side: standard output is the report.
       ...(values.json === true ? {} : { progress: (_done, step) => terminal.complain(`${step} …`) }),
     });
     if (values.json === true) terminal.print(JSON.stringify(report, undefined, 2));
     else print(report, terminal);
-    return report.verdict === 'bad' ? 1 : 0;
+    if (report.verdict === 'bad') return 1;
+    const isSeen = report.findings.some(({ id, verdict }) => verdict === 'good' && /^(?:keys |home$|heard$)/.test(id));
+    return isSeen ? 0 : 3;
   },
 };
 
-/** The server of a configuration; undefined where none was named and there is none. Makes nothing. Throws ConfigError. */
-function findOwn(configPath: readonly string[] | undefined, dataDir: string | undefined): OwnServer | undefined {
-  if (configPath === undefined && dataDir === undefined && !hasConfig(defaultDataDir())) return undefined;
-  const { config } = loadConfig(configPath === undefined ? { dataDir: dataDir ?? defaultDataDir() } : { configPath });
-  checkSigningKeys(config.signing);
-  return ownServerOf(config, loadSigningKeys(config.signing, systemRandom));
+interface Found {
+  /** The server of the data directory, where it has been started once: before, it has no key. */
+  readonly own: OwnServer | undefined;
+  readonly serverName: string | undefined;
+  readonly outbound: Config['outbound'];
+}
+
+/** What a configuration tells; nothing where none was named and there is none. Makes nothing. Throws ConfigError. */
+function findOwn(
+  configPath: readonly string[] | undefined,
+  dataDir: string | undefined,
+  wanted: string | undefined,
+  terminal: Terminal,
+): Found {
+  const isNamed = configPath !== undefined || dataDir !== undefined;
+  const nothing = { own: undefined, serverName: undefined, outbound: outboundOfEnvironment() };
+  if (!isNamed && !hasConfig(defaultDataDir())) return nothing;
+  try {
+    const { config } = loadConfig(configPath === undefined ? { dataDir: dataDir ?? defaultDataDir() } : { configPath });
+    const { signing, serverName, outbound } = config;
+    checkSigningKeys(signing);
+    const hasKey = signing.inlineKey !== undefined || existsSync(signing.keyPath);
+    const own = hasKey ? ownServerOf(config, loadSigningKeys(signing, systemRandom)) : undefined;
+    return { own, serverName, outbound };
+  } catch (error) {
+    // Another server can be looked at whatever is the matter with our own.
+    if (!(error instanceof ConfigError) || isNamed || wanted === undefined) throw error;
+    terminal.complain(`The configuration in ${defaultDataDir()} cannot be used, and is left aside: ${error.message}`);
+    return nothing;
+  }
+}
+
+function outboundOfEnvironment(): Config['outbound'] {
+  const unset = {
+    http_proxy: undefined,
+    https_proxy: undefined,
+    no_proxy_hosts: undefined,
+    ip_range_blacklist: [],
+    ip_range_whitelist: [],
+    user_agent_suffix: undefined,
+  };
+  return buildOutbound(unset);
 }
 
 const SIGNS: Readonly<Record<Verdict, string>> = { good: 'ok  ', warning: 'look', bad: 'BAD ', skipped: '-   ' };

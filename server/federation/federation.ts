@@ -1,7 +1,7 @@
 /** The post office, put together: everything between this server and others that knows no rooms. */
 import type { FederationAuthenticator } from '../http/authenticate.ts';
 import type { Route } from '../http/route.ts';
-import type { EventId } from '../matrix/identifiers.ts';
+import type { EventId, ServerName } from '../matrix/identifiers.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import type { SigningKey } from '../matrix/signing.ts';
 import { createFederationAuthenticator } from './authenticate.ts';
@@ -37,6 +37,8 @@ export interface Federation {
   readonly keyRing: KeyRing;
   readonly sender: FederationSender;
   readonly authenticator: FederationAuthenticator;
+  /** The last server whose signed request came in since the start, and when (ms since the epoch). */
+  heard(): { readonly server: ServerName; readonly at: number } | undefined;
   /**
    * The operations that hand on what others brought: transactions and queries, besides those about keys. Called once all who
    * take something are there.
@@ -80,6 +82,7 @@ export function createFederation(needs: FederationNeeds): Federation {
     pdus: { find: needs.findPdu },
     settings: settings.sender,
   });
+  let heard: { readonly server: ServerName; readonly at: number } | undefined;
   const recovered = destinations.onRecovered((server) => keys.reopen(server));
   return {
     network,
@@ -91,9 +94,15 @@ export function createFederation(needs: FederationNeeds): Federation {
       clock,
       log,
       settings: settings.network.client,
-      destinations,
+      destinations: {
+        succeeded: (server) => {
+          heard = { server, at: clock.now() };
+          destinations.succeeded(server);
+        },
+      },
       inboundLimit: new InboundLimit({ clock, settings: settings.inbound }),
     }),
+    heard: () => heard,
     routes: ({ pdus, edus, queries }) => [
       ...keys.routes,
       ...transactionRoutes({ db, clock, log, pdus, edus, destinations }),

@@ -51,6 +51,8 @@ test('a server in order is said to be, by all that was looked at', async () => {
     'families',
     'client-file',
     'client-api',
+    'client-browser',
+    'client-path',
   ]);
   assert.match(wordsOf(report, 'tls'), /for another 59 days/);
   assert.ok(world.sni.includes('rivendell.net'), 'the name is asked for by SNI');
@@ -166,8 +168,9 @@ test('a delegation file behind a certificate that does not count is as good as n
   const report = await world.examine('rivendell.net');
   assert.match(
     wordsOf(report, 'well-known'),
-    /^warning: The file cannot be read: The certificate is not for rivendell\.net but for other\.net/,
+    /^bad: The file cannot be read: The certificate is not for rivendell\.net but for other\.net/,
   );
+  assert.match(report.summary, /The file cannot be read/, 'that port 8448 is closed is no fault then');
   assert.equal(findingOf(report, `port ${V4}:8448`).verdict, 'bad');
   assert.equal(report.verdict, 'bad');
 });
@@ -250,7 +253,9 @@ test('names without addresses, name servers without answers and private addresse
     /^bad: 192\.168\.1\.20 is an address of a home network: nobody outside can reach it\. → Have the name point/,
   );
   world.hosts.set('bree.net', { ipv4: ['100.64.3.3'] });
-  assert.match(wordsOf(await world.examine('bree.net'), 'scope'), /^bad: .*internet provider/);
+  const carried = await world.examine('bree.net');
+  assert.match(wordsOf(carried, 'scope'), /^bad: .*internet provider \(CGNAT\).* → .*use IPv6 or a tunnel/);
+  assert.equal('families' in verdictsOf(carried), false, 'no word of an IPv4 that everybody can reach');
   world.hosts.set('gondor.net', { ipv4: [V4], isLocalOnly: true });
   assert.match(wordsOf(await world.examine('gondor.net'), 'dns'), /^bad: Only this computer or this network knows/);
 });
@@ -303,21 +308,31 @@ test('certificates that others refuse: each says why, and what to do', async () 
   const leaf = await chain.middle.issue({ dnsNames: ['rivendell.net'] });
   const past = { notBefore: new Date(Date.now() - 90 * DAY), notAfter: new Date(Date.now() - DAY) };
   const future = { notBefore: new Date(Date.now() + DAY), notAfter: new Date(Date.now() + 90 * DAY) };
-  const soon = { notAfter: new Date(Date.now() + 5 * DAY + 60_000) };
+  const soon = { notBefore: new Date(Date.now() - 80 * DAY), notAfter: new Date(Date.now() + 5 * DAY + 60_000) };
+  const today = { notBefore: new Date(Date.now() - 80 * DAY), notAfter: new Date(Date.now() + 3_600_000) };
   const dnsNames = ['rivendell.net'];
   for (const [certificate, expected] of [
     [{ dnsNames, ...past }, /^bad: The certificate has expired on .* → Renew/],
     [{ dnsNames, ...future }, /^bad: The certificate is only good from .* → Check the date/],
     [{ dnsNames, ...soon }, /^warning: The certificate ends in 5 days\. → It should have been renewed/],
+    [{ dnsNames, ...today }, /^warning: The certificate ends within a day\. → It should have been renewed/],
+    [
+      await chain.leafOf('rivendell.net'),
+      /^bad: .*not that of Authority in between, the authority in between\. Browsers fetch it.* → Serve the whole chain.*fullchain\.pem/,
+    ],
     [
       ['mordor.net'],
       /^bad: The certificate is not for rivendell\.net but for mordor\.net\. → Get a certificate for rivendell\.net/,
+    ],
+    [
+      await selfSigned('rivendell.net', { isNamed: false }),
+      /^bad: The certificate names nobody.*subjectAltName.* → Get a certificate for rivendell\.net/,
     ],
     [await selfSigned('rivendell.net'), /^bad: The certificate is signed by itself.* → .*Let’s Encrypt/],
     [leaf, /^bad: .*no certificate in between was sent\. → Serve the whole chain.*fullchain\.pem/],
     [
       { cert: `${leaf.cert}${chain.middle.cert}`, key: leaf.key },
-      /^bad: The chain of certificates ends at an authority that nobody trusts/,
+      /^bad: The chain of certificates ends at Upper authority, which nobody knows.* → Serve the whole chain/,
     ],
   ] as const) {
     await using world = await FakeWorld.start();
@@ -330,6 +345,15 @@ test('certificates that others refuse: each says why, and what to do', async () 
   await rivendell(world, {}, { cert: `${leaf.cert}${chain.middle.cert}`, key: leaf.key });
   const whole = await world.examine('rivendell.net', { authorities: [world.authority.cert, chain.root] });
   assert.equal(findingOf(whole, 'tls').verdict, 'good', 'with its whole chain it counts');
+
+  await using other = await FakeWorld.start();
+  const brief = { notBefore: new Date(Date.now() - DAY), notAfter: new Date(Date.now() + 5 * DAY + 60_000) };
+  await rivendell(other, {}, { dnsNames, ...brief });
+  assert.match(
+    wordsOf(await other.examine('rivendell.net'), 'tls'),
+    /^good: .*another 5 days/,
+    'it lives for 6 in all',
+  );
 });
 
 test('what answers on the port but speaks no proper TLS or HTTP is described', async () => {

@@ -35,7 +35,7 @@ export function Doctor({ desk, ownName }: { desk: DoctorDesk; ownName: string | 
           />
         </div>
         <Button type="submit" kind="primary" icon="stethoscope" isBusy={desk.isStarting || running !== undefined}>
-          {text(read.data?.last === undefined ? 'doctor.run' : 'doctor.again')}
+          {text((read.data?.latest ?? read.data?.last) === undefined ? 'doctor.run' : 'doctor.again')}
         </Button>
       </Form>
       {failure !== undefined && (
@@ -50,15 +50,15 @@ export function Doctor({ desk, ownName }: { desk: DoctorDesk; ownName: string | 
       )}
       {running !== undefined && <JobProgress job={running} />}
       <Loaded read={read}>
-        {({ last }) =>
-          last === undefined ? (
+        {({ last, latest = last }) =>
+          latest === undefined ? (
             running === undefined && (
               <EmptyState icon="stethoscope" title={text('doctor.empty')}>
                 {text('doctor.empty-text')}
               </EmptyState>
             )
           ) : (
-            <Report report={last} />
+            <Report report={latest} />
           )
         }
       </Loaded>

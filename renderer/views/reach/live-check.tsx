@@ -16,8 +16,8 @@ export function LiveCheck({
   ownName: string;
   about: readonly string[];
 }): ReactNode {
-  const last = desk.read.data?.last;
-  const report = last?.serverName === ownName ? last : undefined;
+  const { last, latest } = desk.read.data ?? {};
+  const report = [latest, last].find((each) => each?.serverName === ownName);
   const findings = report === undefined ? [] : findingsAbout(report.findings, about);
   const isBusy = desk.isStarting || desk.running !== undefined;
   return (
@@ -29,7 +29,9 @@ export function LiveCheck({
         </Button>
         <span className="small muted">
           {isBusy ? (
-            text('doctor.checking', { name: ownName })
+            text('doctor.checking', {
+              name: latest === undefined || latest.endedAt !== undefined ? ownName : latest.serverName,
+            })
           ) : report?.endedAt === undefined ? (
             text('live.not-yet')
           ) : (

@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { buildList, listHolds } from '../../federation/outbound/address-guard.ts';
 
 /** Where an address can be reached from. */
@@ -27,10 +27,11 @@ const SCOPES: readonly { readonly scope: Scope; readonly list: ReturnType<typeof
   },
 ];
 
-/** `address` is an IP literal. */
+/** `address` is an IP literal, or a name that only a proxy can look up. */
 export function scopeOf(address: string): Scope {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   const [bare = ''] = (mapped ?? address).split('%', 1);
+  if (isIP(bare) === 0) return 'public';
   return SCOPES.find(({ list }) => listHolds(list, bare))?.scope ?? 'public';
 }
 
@@ -43,7 +44,7 @@ const WHY_NOT: Readonly<Record<Scope, string | undefined>> = {
   public: undefined,
   'this-machine': 'is this computer speaking to itself: nobody else can reach it',
   home: 'is an address of a home network: nobody outside can reach it',
-  carrier: 'is an address inside the network of an internet provider: nobody outside can reach it',
+  carrier: 'is an address inside the network of an internet provider (CGNAT): nobody outside can reach it',
   link: 'is an address that only holds on one network cable: nobody outside can reach it',
   unusable: 'is an address that is set aside for documentation or other purposes: nobody can reach it',
 };

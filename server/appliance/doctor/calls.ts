@@ -16,7 +16,8 @@ export function doctorCalls(needs: {
     call('GET /doctor', {
       handle: () => {
         const last = doctor.last(ownName());
-        return last === undefined ? {} : { last };
+        const { latest } = doctor;
+        return { ...(last === undefined ? {} : { last }), ...(latest === undefined ? {} : { latest }) };
       },
     }),
   ];

@@ -13,6 +13,8 @@ export interface TlsFacts {
   readonly isForName: boolean;
   readonly subject: string;
   readonly issuer: string;
+  /** Who vouches for the last certificate that was sent, which may be that of somebody in between. */
+  readonly lastIssuer: string;
   readonly validFrom: number;
   readonly validTo: number;
   /** OpenSSL's name for what is wrong with the chain; undefined: nothing. */
@@ -22,7 +24,7 @@ export interface TlsFacts {
 }
 
 const DAY_MS = 86_400_000;
-/** Certificates are renewed a month before their end, or a third of their life. */
+/** Certificates are renewed a month before their end; those that hold for days only, when a third of their life is left. */
 const SOON_DAYS = 14;
 
 export function readCertificate(socket: TLSSocket, name: string): TlsFacts {
@@ -34,9 +36,13 @@ export function readCertificate(socket: TLSSocket, name: string): TlsFacts {
     protocol: socket.getProtocol() ?? 'TLS',
     name,
     names: namesOf(certificate),
-    isForName: checkServerIdentity(name.replace(/\.$/, ''), certificate) === undefined,
+    // Node takes the subject where there are no names; other programs have long given that up.
+    isForName:
+      certificate.subjectaltname !== undefined &&
+      checkServerIdentity(name.replace(/\.$/, ''), certificate) === undefined,
     subject: nameOf(certificate.subject),
     issuer: nameOf(certificate.issuer),
+    lastIssuer: nameOf(lastOf(certificate).issuer),
     validFrom: Date.parse(certificate.valid_from),
     validTo: Date.parse(certificate.valid_to),
     problem,
@@ -49,6 +55,17 @@ function namesOf(certificate: DetailedPeerCertificate): string[] {
     .split(', ')
     .filter((entry) => entry !== '')
     .map((entry) => entry.replace(/^(?:DNS|IP Address):/, ''));
+}
+
+function lastOf(certificate: DetailedPeerCertificate): DetailedPeerCertificate {
+  let last = certificate;
+  // One that vouches for itself is its own issuer. Nobody sends more than a few.
+  for (let step = 0; step < 10; step++) {
+    const next = last.issuerCertificate as DetailedPeerCertificate | undefined;
+    if (next === undefined || next.fingerprint256 === last.fingerprint256) break;
+    last = next;
+  }
+  return last;
 }
 
 function nameOf(subject: DetailedPeerCertificate['subject'] | undefined): string {
@@ -95,7 +112,9 @@ export function judgeCertificate(tls: TlsFacts, now: number): Remark {
   }
   if (!tls.isForName) {
     return bad(
-      `The certificate is not for ${name} but for ${names.length === 0 ? subject : names.slice(0, 5).join(', ')}.`,
+      names.length === 0
+        ? `The certificate names nobody where others look for it (subjectAltName); its subject, ${subject}, does not count.`
+        : `The certificate is not for ${name} but for ${names.slice(0, 5).join(', ')}.`,
       isIP(name) === 0
         ? `Get a certificate for ${name} and serve it to whoever asks for that name. (With an SRV record the certificate still has to be for ${name}, not for the name in the record.)`
         : `Give the server a name instead of an address, or get a certificate for the address ${name}.`,
@@ -114,7 +133,7 @@ export function judgeCertificate(tls: TlsFacts, now: number): Remark {
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
       return bad(
         tls.namesItsIssuer
-          ? `The server sends its own certificate but not the one of ${issuer} in between. Browsers fetch it by themselves, other servers do not.`
+          ? `The server sends its own certificate, but not that of ${issuer}, the authority in between. Browsers fetch it by themselves, other servers do not.`
           : `Nobody knows ${issuer}, who issued the certificate, and no certificate in between was sent.`,
         'Serve the whole chain: with certbot that is fullchain.pem in place of cert.pem.',
         details,
@@ -123,8 +142,8 @@ export function judgeCertificate(tls: TlsFacts, now: number): Remark {
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_GET_ISSUER_CERT':
       return bad(
-        `The chain of certificates ends at an authority that nobody trusts (issued by ${issuer}).`,
-        'Get a certificate from an authority that everybody trusts, such as Let’s Encrypt, and serve it with its whole chain.',
+        `The chain of certificates ends at ${tls.lastIssuer}, which nobody knows: either its certificate is lacking in the chain, or it is no public authority.`,
+        'Serve the whole chain (with certbot: fullchain.pem). If it is whole, get a certificate from an authority that everybody trusts, such as Let’s Encrypt.',
         details,
       );
     default:
@@ -134,12 +153,13 @@ export function judgeCertificate(tls: TlsFacts, now: number): Remark {
         details,
       );
   }
-  if (days < SOON_DAYS) {
+  if (validTo - now < Math.min(SOON_DAYS * DAY_MS, (validTo - validFrom) / 3)) {
     return warning(
-      `The certificate ends in ${days === 1 ? '1 day' : `${days} days`}.`,
+      `The certificate ends ${days === 0 ? 'within a day' : days === 1 ? 'in 1 day' : `in ${days} days`}.`,
       'It should have been renewed by now: look whether renewing works (certbot renew --dry-run, or the log of your proxy).',
       details,
     );
   }
-  return good(`The certificate is for ${name}, trusted, and good for another ${days} days.`, details);
+  const left = days === 0 ? 'some hours' : days === 1 ? 'day' : `${days} days`;
+  return good(`The certificate is for ${name}, trusted, and good for another ${left}.`, details);
 }

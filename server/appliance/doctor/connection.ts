@@ -1,7 +1,12 @@
 /** One connection to one address, and what it shows of itself. */
+import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, isIPv6, type Socket } from 'node:net';
 import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { describeError, OutboundError } from '../../federation/outbound/outbound-error.ts';
+import type { Proxy } from '../../federation/outbound/proxy.ts';
+import { ordinaryTls, TlsPolicy } from '../../federation/outbound/tls-policy.ts';
+import { tunnel } from '../../federation/outbound/tunnel.ts';
+import { placeName, scopeOf } from './addresses.ts';
 import { readCertificate, type TlsFacts } from './certificate.ts';
 import { codeOf, type World } from './world.ts';
 
@@ -12,6 +17,8 @@ export type ConnectFailure =
   | 'unreachable'
   /** This machine has no way to addresses of that family. */
   | 'no-way'
+  /** The proxy that this machine goes through does not get there, or does not answer itself. */
+  | 'proxy'
   /** What answers speaks no TLS. */
   | 'not-tls'
   | 'old-tls'
@@ -34,15 +41,70 @@ export interface Secured {
   readonly tls: TlsFacts;
 }
 
-/** A TCP connection. Rejects with a `ConnectError`. */
-export async function openTcp(address: string, port: number, world: World, signal: AbortSignal): Promise<Socket> {
+/**
+ * A TCP connection. Where `host` is told, whose address it is, it goes through the proxy of this machine, if there is one for
+ * that host. Rejects with a `ConnectError`.
+ */
+export async function openTcp(
+  address: string,
+  port: number,
+  world: World,
+  signal: AbortSignal,
+  host?: string,
+): Promise<Socket> {
   const deadline = startDeadline(world, world.limits.connectMs, signal);
   try {
+    const proxy = host === undefined ? undefined : findProxy(host, address, port, world);
+    if (proxy !== undefined) return await throughProxy(proxy, address, port, world, deadline.signal);
     return await world.dial(address, port, deadline.signal);
   } catch (error) {
+    if (error instanceof ConnectError) throw error;
     throw new ConnectError(kindOfTcpError(error, address), describeError(error), error);
   } finally {
     deadline.end();
+  }
+}
+
+/** The proxy that this machine goes through to a host; what is at home is reached without. */
+export function findProxy(host: string, address: string, port: number, world: World): Proxy | undefined {
+  const proxy = scopeOf(address) === 'public' ? world.proxies?.()?.find(true, host, port) : undefined;
+  return proxy === undefined || world.proxies?.()?.find(true, address, port) === undefined ? undefined : proxy;
+}
+
+async function throughProxy(
+  proxy: Proxy,
+  address: string,
+  port: number,
+  world: World,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const name = placeName(proxy.host, proxy.port);
+  const broken = (error: unknown): ConnectError =>
+    new ConnectError('proxy', `The proxy ${name}: ${describeError(error)}`, error);
+  let socket: Socket;
+  try {
+    const at = isIP(proxy.host) === 0 ? (await systemLookup(proxy.host)).address : proxy.host;
+    socket = await world.dial(at, proxy.port, signal);
+  } catch (error) {
+    throw broken(error);
+  }
+  // Whoever has it next listens for himself; what breaks in between shows there as well.
+  socket.on('error', () => {});
+  const giveUp = (): void => void socket.destroy(new Error('it did not answer in time'));
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    const closed = Promise.withResolvers<never>();
+    socket.once('close', () => closed.reject(new Error('it hung up or did not answer in time')));
+    const secured =
+      proxy.kind === 'https' ? { socket, ...new TlsPolicy(ordinaryTls).optionsFor(proxy.host) } : undefined;
+    const toProxy = secured === undefined ? socket : tlsConnect(secured);
+    toProxy.on('error', closed.reject);
+    return await Promise.race([tunnel(toProxy, proxy, address, port), closed.promise]);
+  } catch (error) {
+    socket.destroy();
+    throw broken(error);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
   }
 }
 

@@ -14,7 +14,13 @@ const KEPT = 100;
  * Says how a request arrived, so that it can be seen whether it came to this very server and what a proxy made of it. It is
  * there for nobody but the one who has just been given a secret.
  */
-export function echo({ random }: { readonly random: Random }): Module & { readonly echo: EchoPort } {
+export function echo({
+  random,
+  heard,
+}: {
+  readonly random: Random;
+  readonly heard: EchoPort['heard'];
+}): Module & { readonly echo: EchoPort } {
   const expected = new Set<string>();
   return {
     name: 'echo',
@@ -32,11 +38,13 @@ export function echo({ random }: { readonly random: Random }): Module & { readon
             ip,
             forwardedFor: headers['x-forwarded-for'],
             forwardedProto: headers['x-forwarded-proto'],
+            authorization: headers['authorization'],
           };
         },
       }),
     ],
     echo: {
+      heard,
       prepare: () => {
         const secret = randomString(random, 32);
         expected.add(secret);

@@ -38,6 +38,9 @@ const SKEW_MS = 2 * MINUTE_MS;
 /** A room ID with a slash in it: what a proxy that decodes paths takes apart. */
 export const TELLING_PATH = '/_matrix/federation/v1/state/%21doctor%2Fcheck%3Ahearth.invalid?event_id=%24none';
 
+const SPLIT =
+  ' If only your own router gives this answer, and others get another, look from outside: on a phone with Wi-Fi switched off.';
+
 /** Looks at one address. Never rejects for what is wrong there. */
 export async function examinePlace(server: ServerName, place: Place, look: Look): Promise<PlaceReport> {
   const { address, port, tlsName } = place;
@@ -67,8 +70,8 @@ export async function examinePlace(server: ServerName, place: Place, look: Look)
       bad(
         `${address} ${inside}.`,
         family === 'IPv4'
-          ? 'Have the name point to the address that your router has on the internet (any "what is my IP" page shows it) and forward the port to this computer. Where the provider gives no such address, use IPv6 or a tunnel.'
-          : 'Have the name point to the public IPv6 address of the server, one that begins with 2 or 3.',
+          ? `Have the name point to the address that your router has on the internet (any "what is my IP" page shows it) and forward the port to this computer. Where the provider gives no such address, use IPv6 or a tunnel.${SPLIT}`
+          : `Have the name point to the public IPv6 address of the server, one that begins with 2 or 3.${SPLIT}`,
       ),
     );
   }
@@ -77,7 +80,7 @@ export async function examinePlace(server: ServerName, place: Place, look: Look)
 
   let secured: Secured;
   try {
-    const tcp = await openTcp(address, port, world, signal);
+    const tcp = await openTcp(address, port, world, signal, place.host);
     note('port', `Port ${port} of ${address}`, good(`${name} takes connections.`));
     secured = await secure(tcp, tlsName, world, signal);
   } catch (error) {
@@ -104,7 +107,7 @@ export async function examinePlace(server: ServerName, place: Place, look: Look)
   const keys = await askAgain(place, '/_matrix/key/v2/server', look);
   const read = await judgeKeys(keys, server, name, world.clock.now());
   note('keys', `Signing keys at ${name}`, read.remark);
-  const skew = judgeClock(version, world.clock.now());
+  const skew = judgeClock(version, world.clock.now(), view.isOwn);
   if (skew !== undefined) note('clock', `Clock at ${name}`, skew);
   const path = await askAgain(place, TELLING_PATH, look);
   note('path', `Addresses of requests at ${name}`, judgePath(path));
@@ -119,7 +122,7 @@ export async function askPlace(
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   const { world, signal } = look;
-  const tcp = await openTcp(place.address, place.port, world, signal);
+  const tcp = await openTcp(place.address, place.port, world, signal, place.host);
   return askSecured(await secure(tcp, place.tlsName, world, signal), place, path, look, headers);
 }
 
@@ -236,11 +239,17 @@ async function judgeKeys(
   return { keys: read, remark: good(`It is ${server}, with valid signing keys.`, [`Keys: ${ids.join(', ')}`, until]) };
 }
 
-function judgeClock({ headers }: Answer, now: number): Remark | undefined {
+function judgeClock({ headers }: Answer, now: number, isOwn: boolean): Remark | undefined {
   const at = Date.parse(headers['date'] ?? '');
   if (Number.isNaN(at)) return undefined;
   const off = at - now;
-  if (Math.abs(off) <= SKEW_MS) return good('Its clock and the one of this computer agree.');
+  if (Math.abs(off) <= SKEW_MS) {
+    return good(
+      isOwn
+        ? 'The clock of what answers there and the one of this computer agree. (If both are one, that does not say that it is right: look at another server to compare.)'
+        : 'Its clock and the one of this computer agree.',
+    );
+  }
   const minutes = Math.round(Math.abs(off) / MINUTE_MS);
   return warning(
     `Its clock is ${minutes} minutes ${off > 0 ? 'ahead of' : 'behind'} the one of this computer.`,

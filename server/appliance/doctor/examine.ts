@@ -5,7 +5,8 @@ import { parseServerAddress, type ServerAddress } from '../../federation/discove
 import { isServerName, type ServerName } from '../../matrix/identifiers.ts';
 import type { DoctorReport, Finding } from '../contract.ts';
 import { examineClients } from './clients.ts';
-import { startDeadline } from './connection.ts';
+import { placeName, scopeOf } from './addresses.ts';
+import { findProxy, startDeadline } from './connection.ts';
 import { examinePlace, type Place, type PlaceReport } from './endpoint.ts';
 import { bad, findingOf, good, skipped, warning, worst } from './finding.ts';
 import { examineHome, sumHome } from './home.ts';
@@ -15,8 +16,9 @@ import { findPlaces } from './places.ts';
 import type { OwnServer } from './port.ts';
 import { sum } from './summary.ts';
 import { explainDns, type Look } from './web.ts';
-import { readDelegation } from './well-known.ts';
-import type { World } from './world.ts';
+import { blameDelegation, outweigh, tellHeard } from './weigh.ts';
+import { type Delegated, readDelegation } from './well-known.ts';
+import { patientDns, type World } from './world.ts';
 
 export interface Examination {
   readonly world: World;
@@ -25,6 +27,8 @@ export interface Examination {
   readonly signal?: AbortSignal | undefined;
   /** `done` from 0 to 1. */
   readonly progress?: ((done: number, step: string) => void) | undefined;
+  /** Is told what was found so far, whenever there is more. */
+  readonly found?: ((findings: readonly Finding[]) => void) | undefined;
 }
 
 const MAX_PLACES = 8;
@@ -34,10 +38,15 @@ const MAX_PLACES = 8;
  * with.
  */
 export async function examine(name: string, examination: Examination): Promise<DoctorReport> {
-  const { world, own, signal = new AbortController().signal, progress = () => {} } = examination;
-  const startedAt = world.clock.now();
-  const deadline = startDeadline(world, world.limits.totalMs, signal);
+  const { own, signal = new AbortController().signal, found = () => {} } = examination;
+  const startedAt = examination.world.clock.now();
+  const deadline = startDeadline(examination.world, examination.world.limits.totalMs, signal);
+  const world: World = { ...examination.world, dns: patientDns(examination.world.dns, deadline.signal) };
   const findings: Finding[] = [];
+  const progress = (done: number, step: string): void => {
+    if (findings.length > 0) found([...findings]);
+    examination.progress?.(done, step);
+  };
   const places: PlaceReport[] = [];
   const ourselves = own?.serverName === name ? own : undefined;
   const look: Look = {
@@ -58,10 +67,12 @@ export async function examine(name: string, examination: Examination): Promise<D
     }
     progress(0, 'Looking at the name');
     const address = isServerName(name) ? parseServerAddress(name) : undefined;
-    findings.push(findingOf('name', 'Server name', judgeName(name, address)));
-    if (address !== undefined && isServerName(name)) {
+    const named = judgeName(name, address);
+    findings.push(findingOf('name', 'Server name', named));
+    if (named.verdict !== 'bad' && address !== undefined && isServerName(name)) {
+      findings.push(...tellProxy(address, world));
       if (ourselves !== undefined) findings.push(...(await examineListeners(ourselves, look)));
-      const clients = address.isIpLiteral ? [] : examineClients(address.host, ourselves?.clientUrl, look);
+      const clients = address.isIpLiteral ? [] : examineClients(name, address.host, ourselves, look);
       // It is awaited below; if something else fails before, it must not be left alone with its failure.
       void Promise.allSettled([clients]);
       await examineWay(name, address, { look, findings, places, own, progress });
@@ -108,11 +119,13 @@ async function examineWay(name: ServerName, address: ServerAddress, under: Under
   const isFixed = address.isIpLiteral || address.port !== undefined;
   progress(0.1, 'Looking for a delegation');
   let target: { readonly name: ServerName; readonly address: ServerAddress } = { name, address };
+  let delegation: Delegated | undefined;
   if (isFixed) {
     const text = 'The name says itself where the server is, so no other server asks for such a file.';
     findings.push(findingOf('well-known', 'Delegation file', skipped(text)));
   } else {
-    const { to, remark } = await readDelegation(address.host, look);
+    delegation = await readDelegation(address.host, look);
+    const { to, remark } = delegation;
     findings.push(findingOf('well-known', 'Delegation file', remark));
     const delegated = to === undefined ? undefined : parseServerAddress(to);
     if (to !== undefined && delegated !== undefined) target = { name: to, address: delegated };
@@ -140,18 +153,32 @@ async function examineWay(name: ServerName, address: ServerAddress, under: Under
   const looked = found.slice(0, MAX_PLACES);
   places.push(...(await Promise.all(looked.map((place) => examinePlace(name, place, look)))));
   const isReachedAnywhere = places.some(({ isReached }) => isReached);
-  for (const report of places) findings.push(...report.findings.map((one) => soften(one, isReachedAnywhere)));
+  const heard = own?.serverName === name ? own.heard?.() : undefined;
+  for (const report of places) {
+    findings.push(...report.findings.map((one) => soften(outweigh(one, heard, look.world), isReachedAnywhere)));
+  }
+  if (delegation !== undefined && !isReachedAnywhere) blameDelegation(findings, delegation, address.host);
+  if (own?.serverName === name && own.heard !== undefined) findings.push(tellHeard(heard, look.world));
   if (found.length > looked.length) {
     const text = `Only ${MAX_PLACES} of ${found.length} addresses were looked at.`;
     findings.push(findingOf('more', 'Further addresses', skipped(text)));
   }
-  if (!address.isIpLiteral && found.length > 0) findings.push(judgeFamilies(places));
+  const outside = places.filter(({ place }) => isIP(place.address) !== 0 && scopeOf(place.address) === 'public');
+  if (!address.isIpLiteral && outside.length > 0) findings.push(judgeFamilies(outside));
 
   progress(0.8, 'Comparing keys');
   const usable = places.find(({ isUsable }) => isUsable)?.place;
   if (own === undefined) return;
   if (own.serverName === name) findings.push(...(await examineOwnPlaces(own, places, look)));
   else if (usable !== undefined) findings.push(await examineAcceptance(own, name, usable, look));
+}
+
+/** A proxy of this machine stands between it and what is looked at. */
+function tellProxy({ host, port }: ServerAddress, world: World): Finding[] {
+  const proxy = findProxy(host, host, port ?? 443, world);
+  if (proxy === undefined) return [];
+  const text = `This computer reaches other servers through the proxy ${placeName(proxy.host, proxy.port)}, and so did this check.`;
+  return [findingOf('proxy', 'Proxy of this computer', skipped(text))];
 }
 
 /** An address that nobody answers at costs others time; another one that answers makes up for it. */
@@ -174,7 +201,7 @@ async function listAddresses(
   const title = `Addresses of ${host}`;
   if (findings.some((finding) => finding.id === id)) return [];
   try {
-    const { ipv4, ipv6, alias, isLocalOnly = false } = await look.world.dns.host(host);
+    const { ipv4, ipv6, alias, isLocalOnly = false, failed } = await look.world.dns.host(host);
     const all = [...ipv6, ...ipv4];
     const details = [...all, ...(alias === undefined ? [] : [`An alias (CNAME) of ${alias}`])];
     const known = `${host} leads to ${all.length === 1 ? 'one address' : `${all.length} addresses`}.`;
@@ -190,11 +217,23 @@ async function listAddresses(
             `Name ${alias} itself in the SRV record.`,
             details,
           )
-        : good(known, details);
+        : failed !== undefined
+          ? warning(
+              `${known} But its name servers fail where they are asked for ${failed} records, instead of saying that there are none; some servers give up then.`,
+              'Tell whoever runs the name servers of the domain, or move the domain to others. If it happens once only, it was chance.',
+              details,
+            )
+          : good(known, details);
     findings.push(findingOf(id, title, remark));
     return all;
   } catch (error) {
     if (!(error instanceof DnsError)) throw error;
+    const proxy = findProxy(host, host, endpoint.port, look.world);
+    if (proxy?.looksUpNames === true) {
+      const text = `This computer does not find the address of ${host}; the proxy it goes through looks it up.`;
+      findings.push(findingOf(id, title, skipped(text)));
+      return [host];
+    }
     findings.push(findingOf(id, title, explainDns(host, error)));
     return [];
   }

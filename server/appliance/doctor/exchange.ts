@@ -5,14 +5,19 @@ import { describeError } from '../../federation/outbound/outbound-error.ts';
 import { parseJson } from '../../matrix/canonical-json.ts';
 import { MatrixError } from '../../matrix/errors.ts';
 import { isJsonObject, type JsonObject } from '../../matrix/json.ts';
+import type { Timer } from '../../util/clock.ts';
 import { startDeadline } from './connection.ts';
 import { codeOf, type World } from './world.ts';
 
 // Not imported: an import asks a built-in module for all it has, which here includes a WebSocket client of several megabytes.
 const { request } = process.getBuiltinModule('node:http');
 
+/** How long whoever lets a body come may still think better of it, ms. */
+const GRACE_MS = 500;
+
 export interface Asked {
-  readonly method?: 'GET' | 'OPTIONS';
+  /** A POST sends no body: it only announces one, and `expect: 100-continue` is answered with status 100. */
+  readonly method?: 'GET' | 'OPTIONS' | 'POST';
   /** Path and query, sent as they are. */
   readonly path: string;
   /** What the Host header says. */
@@ -51,6 +56,7 @@ export async function exchange(
   const deadline = startDeadline(world, world.limits.answerMs, signal);
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   let asked: ClientRequest | undefined;
+  let grace: Timer | undefined;
   deadline.signal.addEventListener('abort', () =>
     reject(new AnswerError('slow', 'there was no complete answer in time')),
   );
@@ -70,7 +76,14 @@ export async function exchange(
       },
     );
     asked.on('error', reject);
-    asked.end();
+    asked.once('continue', () => {
+      // Some say that to everything, and what they make of it right after.
+      grace = world.clock.after(GRACE_MS, () =>
+        resolve({ status: 100, headers: {}, body: Buffer.alloc(0), json: undefined }),
+      );
+    });
+    if (method === 'POST') asked.flushHeaders();
+    else asked.end();
     return await promise;
   } catch (error) {
     if (error instanceof AnswerError) throw error;
@@ -78,6 +91,7 @@ export async function exchange(
     throw new AnswerError(isHttp ? 'closed' : 'malformed', describeError(error), error);
   } finally {
     deadline.end();
+    grace?.cancel();
     asked?.destroy();
     socket.destroy();
   }

@@ -41,6 +41,13 @@ export function explainConnect(error: ConnectError, { address, port }: PlaceToRe
         : 'Check whether this computer is connected to the internet.',
     );
   }
+  if (error.kind === 'proxy') {
+    return warning(
+      `${place} could not be tried: the proxy that this computer goes through did not get there, or did not answer.`,
+      `Look at the log of the proxy, and whether it lets this computer through to port ${port}. What can be reached without it belongs into no_proxy_hosts in the settings.`,
+      details,
+    );
+  }
   const isInside = scopeOf(address) !== 'public' || view.localAddresses.includes(address);
   if (view.isOwn && !isInside && isAboutTheWay(error)) {
     // Hairpin: the router would have to send what comes from inside back inside.

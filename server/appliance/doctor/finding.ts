@@ -25,15 +25,30 @@ export function skipped(text: string, nextStep?: string): Remark {
   return { verdict: 'skipped', text, nextStep };
 }
 
+const LONGEST_TEXT = 2_000;
+const LONGEST_DETAIL = 500;
+const MOST_DETAILS = 50;
+
+/** Servers put into their answers what they like: nothing in it may command a terminal, turn a line round or fill a page. */
+function tame(text: string, longest: number): string {
+  const plain = text
+    .trim()
+    .replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')
+    .toWellFormed();
+  return plain.length > longest ? `${plain.slice(0, longest).toWellFormed()}…` : plain;
+}
+
 /** A remark in its place. Ids are unique within a report; the part before the first space says what was looked at. */
 export function findingOf(id: string, title: string, { verdict, text, nextStep, details = [] }: Remark): Finding {
   return {
     id,
     title,
     verdict,
-    text,
-    ...(nextStep === undefined ? {} : { nextStep }),
-    ...(details.length === 0 ? {} : { details: [...details] }),
+    text: tame(text, LONGEST_TEXT),
+    ...(nextStep === undefined ? {} : { nextStep: tame(nextStep, LONGEST_TEXT) }),
+    ...(details.length === 0
+      ? {}
+      : { details: details.slice(0, MOST_DETAILS).map((each) => tame(each, LONGEST_DETAIL)) }),
   };
 }
 

@@ -1,6 +1,8 @@
+import { isIPv6 } from 'node:net';
 import type { ServerAddress } from '../../federation/discovery/server-address.ts';
 import { scopeOf } from './addresses.ts';
 import { bad, good, type Remark, warning } from './finding.ts';
+import { wellKnownUrl } from './web.ts';
 
 /** Names that nobody can own on the internet (RFC 6761, 6762, 8375, ICANN's .internal), and what home routers make up. */
 const NOT_PUBLIC =
@@ -29,6 +31,12 @@ export function judgeName(name: string, address: ServerAddress | undefined): Rem
       'That is fine for a server of the house alone. To talk with people elsewhere, a new server with a domain of its own is needed.',
     );
   }
+  if (wellKnownUrl(host, 'server') === undefined) {
+    return bad(
+      `${host} cannot be a name on the internet: browsers and apps take it for a number.`,
+      'Choose a domain name that ends in letters, such as example.com.',
+    );
+  }
   if (/[A-Z]/.test(host)) {
     return warning(
       `${name} has capital letters in it: not everybody takes it for the same name as in small letters.`,
@@ -42,6 +50,7 @@ export function judgeName(name: string, address: ServerAddress | undefined): Rem
 }
 
 function hintFor(name: string): string {
+  if (isIPv6(name)) return `An IPv6 address stands in brackets: [${name}].`;
   if (name.includes('@')) return 'Only the part after the colon is meant: example.com of @you:example.com.';
   if (/^[a-z]+:\/\//i.test(name)) return 'Leave out https:// and whatever follows the name.';
   if (name.includes('/')) return 'Leave out the slash and what follows it.';

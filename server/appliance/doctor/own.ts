@@ -12,6 +12,10 @@ import type { Look } from './web.ts';
 
 /** Our own server, asked on this machine. */
 export async function examineListeners(own: OwnServer, look: Look): Promise<Finding[]> {
+  if (own.listeners.length === 0 && own.isBySocket) {
+    const text = 'Hearth listens on a Unix socket, for a proxy on this computer; it was not asked there.';
+    return [findingOf('local', 'Hearth on this computer', skipped(text))];
+  }
   if (own.listeners.length === 0) {
     const remark = bad(
       'Hearth listens on no port for other servers.',
@@ -99,9 +103,10 @@ async function examineArrival(own: OwnServer, place: Place, look: Look): Promise
   }
   const prepared = own.echo.prepare();
   const { path } = prepared;
+  const authorization = own.sign({ method: 'GET', uri: path, destination: own.serverName });
   let answer: Answer;
   try {
-    answer = await askPlace(place, path, look);
+    answer = await askPlace(place, path, look, { authorization });
   } catch (error) {
     if (!(error instanceof AnswerError) && !(error instanceof ConnectError)) throw error;
     return [
@@ -131,14 +136,26 @@ async function examineArrival(own: OwnServer, place: Place, look: Look): Promise
           'Switch that off. nginx: no path after the port in proxy_pass. Apache: nocanon after ProxyPass.',
           [`Sent: ${path.slice(-30)}`, `Arrived: ${echo.uri.slice(-30)}`],
         );
-  return [findingOf('arrival', title, arrival), findingOf('forwarded', 'Who is asking', judgeForwarded(echo, own))];
+  const proof =
+    echo.authorization === authorization
+      ? good('The signatures of other servers arrive.')
+      : bad(
+          `The proxy ${echo.authorization === undefined ? 'takes away' : 'changes'} the header in which other servers sign their requests (Authorization), so that none of them gets in.`,
+          'Have the proxy ask for no password below /_matrix, and leave the header Authorization as it is. nginx: no auth_basic and no proxy_set_header Authorization there.',
+          [`Arrived: ${echo.authorization?.slice(0, 20) ?? 'nothing'}`],
+        );
+  return [
+    findingOf('arrival', title, arrival),
+    findingOf('signatures', 'Signatures of requests', proof),
+    findingOf('forwarded', 'Who is asking', judgeForwarded(echo, own)),
+  ];
 }
 
 function readEcho({ status, json }: Answer): Echo | undefined {
   if (status !== 200 || json === undefined) return undefined;
-  const { uri, host, ip, forwardedFor, forwardedProto } = json as Partial<Echo>;
+  const { uri, host, ip, forwardedFor, forwardedProto, authorization } = json as Partial<Echo>;
   return typeof uri === 'string' && typeof host === 'string' && typeof ip === 'string'
-    ? { uri, host, ip, forwardedFor, forwardedProto }
+    ? { uri, host, ip, forwardedFor, forwardedProto, authorization }
     : undefined;
 }
 

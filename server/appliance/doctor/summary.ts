@@ -2,7 +2,7 @@ import type { Finding } from '../contract.ts';
 import type { PlaceReport } from './endpoint.ts';
 
 /** Findings that only concern clients: other servers do not mind. */
-const ABOUT_CLIENTS = new Set(['client-file', 'client-api']);
+const ABOUT_CLIENTS = new Set(['client-file', 'client-api', 'client-browser', 'client-path', 'client-upload']);
 
 /** The report in one sentence. */
 export function sum(name: string, findings: readonly Finding[], places: readonly PlaceReport[]): string {
@@ -22,6 +22,9 @@ export function sum(name: string, findings: readonly Finding[], places: readonly
       : `Other servers can reach ${name}. One thing should be looked at: ${doubt.text}`;
   }
   if (fault !== undefined) return `Other servers cannot reach ${name}: ${fault.text}`;
+  if (findings.some(({ id, verdict }) => id === 'heard' && verdict === 'good')) {
+    return `Other servers get through to ${name}, though it cannot be seen from here.`;
+  }
   if (doubt !== undefined) return `Whether other servers can reach ${name} could not be seen from here: ${doubt.text}`;
   return `Whether other servers can reach ${name} could not be seen from here.`;
 }

@@ -1,13 +1,13 @@
 /** Pages of the web, as somebody sees them who looks at every address of a host. */
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { DnsError } from '../../federation/discovery/dns.ts';
 import { isTrusted, judgeCertificate, type TlsFacts } from './certificate.ts';
-import { ConnectError, openTcp, secure } from './connection.ts';
+import { ConnectError, findProxy, openTcp, secure } from './connection.ts';
 import { type Answer, AnswerError, exchange } from './exchange.ts';
 import { explainAnswer, explainConnect, explainTls, mayCall, type Viewpoint } from './explain.ts';
 import { bad, type Remark, skipped, warning } from './finding.ts';
 import { placeName, whyNotPublic } from './addresses.ts';
-import type { HostRecords, World } from './world.ts';
+import { type HostRecords, NameError, type World } from './world.ts';
 
 export interface Page {
   readonly address: string;
@@ -37,6 +37,12 @@ export type Sight =
   | { readonly address: string; readonly page: Page }
   | { readonly address: string; readonly error: PageError };
 
+/** What is asked of a page. */
+export interface Wanted {
+  readonly method?: 'GET' | 'OPTIONS';
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export interface Look {
   readonly world: World;
   readonly signal: AbortSignal;
@@ -49,16 +55,12 @@ const MAX_ADDRESSES = 6;
 /**
  * `url` as each address of its host serves it. Rejects with a `PageError` where the host has none; never for a single address.
  */
-export async function lookEverywhere(
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-  look: Look,
-): Promise<Sight[]> {
+export async function lookEverywhere(url: URL, wanted: Wanted, look: Look): Promise<Sight[]> {
   const addresses = await addressesOf(hostOf(url), look.world);
   return Promise.all(
     addresses.slice(0, MAX_ADDRESSES).map(async (address): Promise<Sight> => {
       try {
-        return { address, page: await getFrom(url, address, headers, look, []) };
+        return { address, page: await getFrom(url, address, wanted, look, []) };
       } catch (error) {
         if (error instanceof PageError) return { address, error };
         throw error;
@@ -68,16 +70,11 @@ export async function lookEverywhere(
 }
 
 /** `url` from the first of its host's addresses that has it. Rejects with the first address's `PageError`. */
-async function getAnywhere(
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-  look: Look,
-  before: readonly string[],
-): Promise<Page> {
+async function getAnywhere(url: URL, wanted: Wanted, look: Look, before: readonly string[]): Promise<Page> {
   let first: PageError | undefined;
   for (const address of (await addressesOf(hostOf(url), look.world)).slice(0, MAX_ADDRESSES)) {
     try {
-      return await getFrom(url, address, headers, look, before);
+      return await getFrom(url, address, wanted, look, before);
     } catch (error) {
       if (!(error instanceof PageError)) throw error;
       first ??= error;
@@ -89,7 +86,7 @@ async function getAnywhere(
 async function getFrom(
   url: URL,
   address: string,
-  headers: Readonly<Record<string, string>>,
+  wanted: Wanted,
   look: Look,
   before: readonly string[],
 ): Promise<Page> {
@@ -100,7 +97,7 @@ async function getFrom(
   const place = { address, port };
   if (!mayCall(address, host, view)) throw new PageError(explainInside(host, address), true);
   try {
-    const tcp = await openTcp(address, port, world, signal).catch((error: unknown) => {
+    const tcp = await openTcp(address, port, world, signal, host).catch((error: unknown) => {
       throw error instanceof ConnectError ? new PageError(explainConnect(error, place, view), true) : error;
     });
     const secured = isSecure
@@ -112,10 +109,13 @@ async function getFrom(
       secured.socket.destroy();
       throw new PageError(judgeCertificate(secured.tls, world.clock.now()), false);
     }
-    const asked = { path: `${url.pathname}${url.search}`, host: url.host, headers };
+    const asked = { ...wanted, path: `${url.pathname}${url.search}`, host: url.host };
     const answer = await exchange(secured?.socket ?? tcp, asked, world, signal);
-    if (!isRedirect(answer.status)) return { address, url, redirects: before, answer, tls: secured?.tls };
-    return await follow(url, answer, headers, look, before);
+    // Nobody follows a redirect of the question that browsers ask before the real one.
+    if (!isRedirect(answer.status) || wanted.method === 'OPTIONS') {
+      return { address, url, redirects: before, answer, tls: secured?.tls };
+    }
+    return await follow(url, answer, wanted, look, before);
   } catch (error) {
     if (error instanceof AnswerError) throw new PageError(explainAnswer(error, placeName(address, port)), false);
     throw error;
@@ -125,7 +125,7 @@ async function getFrom(
 async function follow(
   from: URL,
   { headers: answered }: Answer,
-  headers: Readonly<Record<string, string>>,
+  wanted: Wanted,
   look: Look,
   before: readonly string[],
 ): Promise<Page> {
@@ -149,7 +149,7 @@ async function follow(
       false,
     );
   }
-  return getAnywhere(to, headers, look, [...before, to.href]);
+  return getAnywhere(to, wanted, look, [...before, to.href]);
 }
 
 function explainInside(host: string, address: string): Remark {
@@ -167,6 +167,12 @@ export function hostOf({ hostname }: URL): string {
   return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
 }
 
+/** Where a host's file of that name is; undefined where the host is none that a web address can have, such as `nas.1`. */
+export function wellKnownUrl(host: string, file: 'server' | 'client'): URL | undefined {
+  const url = URL.parse(`https://${isIPv6(host) ? `[${host}]` : host}/.well-known/matrix/${file}`);
+  return url === null || (isIP(hostOf(url)) !== 0 && isIP(host) === 0) ? undefined : url;
+}
+
 /** The addresses of a host, in no order. Rejects with a `PageError`. */
 async function addressesOf(host: string, world: World): Promise<readonly string[]> {
   if (isIP(host) !== 0) return [host];
@@ -175,21 +181,48 @@ async function addressesOf(host: string, world: World): Promise<readonly string[
     return [...ipv4, ...ipv6];
   } catch (error) {
     if (!(error instanceof DnsError)) throw error;
+    // A proxy may know what this machine does not.
+    if (findProxy(host, host, 443, world)?.looksUpNames === true) return [host];
     throw new PageError(explainDns(host, error), true);
   }
 }
 
 /** Why a name leads to no address. */
 export function explainDns(host: string, error: DnsError): Remark {
+  const { message } = error;
+  if (error instanceof NameError) {
+    if (error.why === 'dangling') {
+      const alias = error.alias ?? '';
+      return bad(
+        `${host} is an alias (CNAME) of ${alias}, and that has no address.`,
+        `Correct the CNAME record of ${host} where your domain is managed, or put an A record in its place.`,
+        [message],
+      );
+    }
+    if (error.why === 'server-error') {
+      return warning(
+        `The name servers answer the question for ${host} with an error (SERVFAIL): those of the domain fail, or their signatures (DNSSEC) are wrong.`,
+        'See where the domain is managed whether its name servers are entered rightly. If DNSSEC is switched on there, its DS record may be an old one: switch it off and on again.',
+        [message],
+      );
+    }
+    if (error.why === 'refused') {
+      return warning(
+        `The name server that this computer asks refuses to tell where ${host} is.`,
+        'Have this computer or the router ask another name server, such as the one of the internet provider; then run the check again.',
+        [message],
+      );
+    }
+  }
   return error.isDefinite
     ? bad(
         `The name ${host} has no address.`,
         `Add an A record (and an AAAA record, if there is IPv6) for ${host} where your domain is managed. It can take an hour until everybody sees it.`,
-        [error.message],
+        [message],
       )
     : warning(
         `No name server tells where ${host} is: either this computer is not connected to the internet, or those of the domain fail.`,
         'Try again in a moment. If it stays so, check the internet connection, then the name servers that are set for the domain.',
-        [error.message],
+        [message],
       );
 }

@@ -1,9 +1,8 @@
 import { readFreshness } from '../../federation/discovery/well-known.ts';
 import { isServerName, type ServerName } from '../../matrix/identifiers.ts';
 import { parseServerAddress } from '../../federation/discovery/server-address.ts';
-import { placeName } from './addresses.ts';
-import { bad, good, type Remark, warning } from './finding.ts';
-import { lookEverywhere, type Look, type Page, PageError } from './web.ts';
+import { bad, good, type Remark, skipped, warning } from './finding.ts';
+import { lookEverywhere, type Look, type Page, PageError, wellKnownUrl } from './web.ts';
 
 export interface Delegated {
   /** Where other servers are sent; undefined: they go on with the name itself. */
@@ -12,12 +11,16 @@ export interface Delegated {
   readonly pages: readonly Page[];
 }
 
+/** What some editors put before a text: UTF-8, UTF-16 of either order. */
+export const BYTE_ORDER_MARKS = [Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from([0xff, 0xfe]), Buffer.from([0xfe, 0xff])];
 const HOUR_MS = 3_600_000;
 const GO_ON = 'Other servers go on as if there were none, with SRV records and port 8448.';
 
 /** What `/.well-known/matrix/server` of a host says, as each of its addresses serves it (spec: "Resolving server names", 3). */
 export async function readDelegation(host: string, look: Look): Promise<Delegated> {
-  const url = new URL(`https://${placeName(host, 443).replace(/:443$/, '')}/.well-known/matrix/server`);
+  const url = wellKnownUrl(host, 'server');
+  if (url === undefined)
+    return { to: undefined, pages: [], remark: good(`No web address begins with ${host}. ${GO_ON}`) };
   let sights;
   try {
     sights = await lookEverywhere(url, {}, look);
@@ -67,8 +70,9 @@ export async function readDelegation(host: string, look: Look): Promise<Delegate
   };
 }
 
-/** No web server is to be had: nothing is wrong if the server is found without. */
+/** No web server is to be had: nothing is wrong if the server is found without, or nobody can tell from here. */
 function absent(remark: Remark): Remark {
+  if (remark.verdict !== 'bad') return skipped(`Whether there is such a file could not be seen: ${remark.text}`);
   return good(`No such file can be had. ${GO_ON}`, [remark.text, ...(remark.details ?? [])]);
 }
 
@@ -102,6 +106,13 @@ function readPage({ answer, url, redirects }: Page, now: number): { to: ServerNa
     to: undefined,
     remark: bad(`${text} ${GO_ON}`, nextStep, [...way, `It begins with: ${beginningOf(body)}`]),
   });
+  const mark = BYTE_ORDER_MARKS.find((start) => body.subarray(0, start.length).equals(start));
+  if (mark !== undefined) {
+    return broken(
+      `${url.href} begins with invisible bytes (a byte order mark) that JSON may not begin with.`,
+      'Save it once more as UTF-8 without byte order mark: in the Windows editor choose the encoding "UTF-8", not "UTF-8 with BOM".',
+    );
+  }
   if (json === undefined) {
     return broken(
       `${url.href} is not the JSON file it should be.`,

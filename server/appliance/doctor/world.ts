@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { type Dns, DnsError } from '../../federation/discovery/dns.ts';
 import type { SrvRecord } from '../../federation/discovery/srv-query.ts';
 import { type Dial, dialTcp } from '../../federation/outbound/dial.ts';
+import type { ProxyChoice } from '../../federation/outbound/proxy.ts';
 import { type Clock, systemClock } from '../../util/clock.ts';
 
 /** The addresses of a host, as they are published. */
@@ -15,6 +16,24 @@ export interface HostRecords {
   readonly alias?: string | undefined;
   /** Only this machine or its network knows the name: no name server that others ask does. */
   readonly isLocalOnly?: boolean | undefined;
+  /** The question for this record was answered with an error, which is not the same as "there is none". */
+  readonly failed?: 'A' | 'AAAA' | undefined;
+}
+
+/** Why a name leads to no address: what the name servers said, or that none said anything. */
+type NameFailure = 'no-name' | 'dangling' | 'server-error' | 'refused' | 'no-answer';
+
+export class NameError extends DnsError {
+  readonly why: NameFailure;
+  /** What the name is an alias of, where that is what has no address. */
+  readonly alias: string | undefined;
+
+  constructor(why: NameFailure, message: string, { alias, cause }: { alias?: string; cause?: unknown } = {}) {
+    super(message, why === 'no-name' || why === 'dangling', cause);
+    this.name = 'NameError';
+    this.why = why;
+    this.alias = alias;
+  }
 }
 
 export interface DoctorDns {
@@ -38,6 +57,8 @@ export interface World {
   readonly clock: Clock;
   /** Addresses of this machine's network interfaces. */
   readonly localAddresses: () => readonly string[];
+  /** Which proxy this machine goes through to others; undefined: none. */
+  readonly proxies?: (() => ProxyChoice | undefined) | undefined;
   /** PEM; undefined: the authorities that everybody trusts. */
   readonly authorities: readonly string[] | undefined;
   readonly limits: DoctorLimits;
@@ -52,6 +73,7 @@ export function createWorld(parts: Partial<World> = {}): World {
     dial: parts.dial ?? dialTcp,
     clock: parts.clock ?? systemClock,
     localAddresses: parts.localAddresses ?? addressesOfThisMachine,
+    proxies: parts.proxies,
     authorities: parts.authorities,
     limits: parts.limits ?? usualLimits,
   };
@@ -65,19 +87,25 @@ export function addressesOfThisMachine(): string[] {
 }
 
 const NOTHING = new Set(['ENODATA', 'ENOTFOUND']);
+const FAILURES: Readonly<Record<string, NameFailure>> = { ESERVFAIL: 'server-error', EREFUSED: 'refused' };
 
 /**
  * Asks name servers rather than the operating system: the hosts file and names of the local network would hide what others
  * see. Only a name that no name server knows is looked up the local way.
  */
-export function createPublicDns(resolver = new Resolver({ timeout: 2_500, tries: 2 })): DoctorDns {
+export function createPublicDns(
+  resolver = new Resolver({ timeout: 2_500, tries: 2 }),
+  local: (name: string) => Promise<HostRecords | undefined> = lookUpLocally,
+): DoctorDns {
   const query = async <Record>(name: string, ask: () => Promise<readonly Record[]>): Promise<readonly Record[]> => {
     try {
       return await ask();
     } catch (error) {
       const code = codeOf(error);
       if (NOTHING.has(code)) return [];
-      throw new DnsError(`no name server tells about ${name} (${code})`, false, error);
+      throw new NameError(FAILURES[code] ?? 'no-answer', `no name server tells about ${name} (${code})`, {
+        cause: error,
+      });
     }
   };
   return {
@@ -91,12 +119,19 @@ export function createPublicDns(resolver = new Resolver({ timeout: 2_500, tries:
         ipv4: ipv4.status === 'fulfilled' ? ipv4.value : [],
         ipv6: ipv6.status === 'fulfilled' ? ipv6.value : [],
         alias: aliases.status === 'fulfilled' ? aliases.value[0] : undefined,
+        failed:
+          ipv4.status === 'rejected' ? ('A' as const) : ipv6.status === 'rejected' ? ('AAAA' as const) : undefined,
       };
       if (found.ipv4.length + found.ipv6.length > 0) return found;
-      const local = await lookUpLocally(name);
-      if (local !== undefined) return local;
+      const known = await local(name);
+      // Where name servers could not be asked, that only this machine knows the name would be a guess.
+      if (known !== undefined) return { ...known, isLocalOnly: found.failed === undefined };
       if (ipv4.status === 'rejected') throw ipv4.reason;
-      throw new DnsError(`${name} has no address`, true);
+      if (ipv6.status === 'rejected') throw ipv6.reason;
+      if (found.alias !== undefined) {
+        throw new NameError('dangling', `${found.alias} has no address`, { alias: found.alias });
+      }
+      throw new NameError('no-name', `${name} has no address`);
     },
     services: async (name) =>
       (await query(name, () => resolver.resolveSrv(name))).map(({ name: target, port, priority, weight }) => ({
@@ -111,12 +146,39 @@ export function createPublicDns(resolver = new Resolver({ timeout: 2_500, tries:
 async function lookUpLocally(name: string): Promise<HostRecords | undefined> {
   try {
     const found = (await systemLookup(name, { all: true, order: 'verbatim' })).map(({ address }) => address);
-    return found.length === 0 ? undefined : { ...byFamily(found), isLocalOnly: true };
+    return found.length === 0 ? undefined : byFamily(found);
   } catch (error) {
     // Whatever the system says then, there is no address; the name servers' answer is the one to tell.
     if (error instanceof Error) return undefined;
     throw error;
   }
+}
+
+/** Asks everything once, and waits no longer than `signal` lets it. */
+export function patientDns(dns: DoctorDns, signal: AbortSignal): DoctorDns {
+  const hosts = new Map<string, Promise<HostRecords>>();
+  const services = new Map<string, Promise<readonly SrvRecord[]>>();
+  const ask = async <Found>(
+    kept: Map<string, Promise<Found>>,
+    name: string,
+    look: () => Promise<Found>,
+  ): Promise<Found> => {
+    const asked = kept.get(name) ?? look();
+    kept.set(name, asked);
+    const { promise, reject } = Promise.withResolvers<never>();
+    const giveUp = (): void => reject(new NameError('no-answer', `name servers did not tell about ${name} in time`));
+    signal.addEventListener('abort', giveUp, { once: true });
+    if (signal.aborted) giveUp();
+    try {
+      return await Promise.race([asked, promise]);
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  };
+  return {
+    host: (name) => ask(hosts, name, () => dns.host(name)),
+    services: (name) => ask(services, name, () => dns.services(name)),
+  };
 }
 
 /** What the homeserver's own way of asking gives. */

@@ -2,10 +2,11 @@ import { statSync } from 'node:fs';
 import type { Clock, Timer } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 
-/** A state of a file. */
+/** A state of the files of a certificate. */
 export interface CertificateMark {
   readonly file: string;
-  /** Another one where the file is another, or was written anew. */
+  readonly keyFile: string;
+  /** Another one where a file is another, or was written anew. */
   readonly mark: string;
 }
 
@@ -50,19 +51,31 @@ export class CertificateWatch {
     const { inUse: find, reload, log } = this.#needs;
     const inUse = find();
     if (inUse === undefined) return;
-    const found = markCertificate(inUse.file);
+    const found = markCertificate(inUse.file, inUse.keyFile);
     const known = this.#taken?.instead === inUse ? this.#taken.mark : inUse.mark;
     // By the clock of the file system, which is the machine's own.
     if (found === undefined || found.mark === known || Date.now() - found.changedAt < SETTLED_MS) return;
+    try {
+      reload();
+    } catch (error) {
+      // The old one goes on being served. Perhaps the key is not there yet: the next look tries again.
+      if (!(error instanceof Error)) throw error;
+      log.warn({ file: inUse.file, error: error.message }, 'the renewed certificate and its key cannot be used');
+      return;
+    }
     this.#taken = { instead: inUse, mark: found.mark };
     log.info({ file: inUse.file }, 'the certificate was renewed');
-    reload();
   }
 }
 
-/** Undefined where there is no such file. */
-export function markCertificate(file: string): (CertificateMark & { readonly changedAt: number }) | undefined {
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined) return undefined;
-  return { file, mark: `${found.ino}-${found.size}-${found.mtimeMs}`, changedAt: found.mtimeMs };
+/** Undefined where one of the files is not there. A key that is put beside its certificate later counts as well. */
+export function markCertificate(
+  file: string,
+  keyFile: string,
+): (CertificateMark & { readonly changedAt: number }) | undefined {
+  const found = [file, keyFile].map((each) => statSync(each, { throwIfNoEntry: false }));
+  const whole = found.filter((each) => each !== undefined);
+  if (whole.length < found.length) return undefined;
+  const mark = whole.map(({ ino, size, mtimeMs }) => `${ino}-${size}-${mtimeMs}`).join(' ');
+  return { file, keyFile, mark, changedAt: Math.max(...whole.map(({ mtimeMs }) => mtimeMs)) };
 }

@@ -8,7 +8,7 @@ const DAY = 86_400_000;
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 /** A certificate that nobody but itself vouches for. */
-export async function selfSigned(name: string): Promise<IssuedCertificate> {
+export async function selfSigned(name: string, { isNamed = true } = {}): Promise<IssuedCertificate> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: '0a',
@@ -17,13 +17,17 @@ export async function selfSigned(name: string): Promise<IssuedCertificate> {
     notAfter: new Date(Date.now() + 30 * DAY),
     keys: keys as CryptoKeyPair,
     signingAlgorithm: algorithm,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }])],
+    extensions: isNamed ? [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }])] : [],
   });
   return { cert: `${certificate.toString('pem')}\n`, key: await exportKey(keys.privateKey) };
 }
 
-/** Two authorities, the second vouched for by the first. */
-export async function makeChain(): Promise<{ root: string; middle: TestAuthority }> {
+/** Two authorities, the second vouched for by the first. `leafOf` makes a certificate that says where the second's is to be had. */
+export async function makeChain(): Promise<{
+  root: string;
+  middle: TestAuthority;
+  leafOf: (name: string) => Promise<IssuedCertificate>;
+}> {
   const [rootKeys, middleKeys] = await Promise.all([
     webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']),
     webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']),
@@ -51,7 +55,24 @@ export async function makeChain(): Promise<{ root: string; middle: TestAuthority
     extensions,
     ...times,
   });
-  return { root: `${root.toString('pem')}\n`, middle: new TestAuthority(middle, middleKeys) };
+  const leafOf = async (name: string): Promise<IssuedCertificate> => {
+    const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const leaf = await x509.X509CertificateGenerator.create({
+      serialNumber: '03',
+      subject: `CN=${name}`,
+      issuer: middle.subject,
+      publicKey: keys.publicKey as CryptoKey,
+      signingKey: middleKeys.privateKey as CryptoKey,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }]),
+        new x509.AuthorityInfoAccessExtension({ caIssuers: 'http://authority.invalid/middle.der' }),
+      ],
+      ...times,
+    });
+    return { cert: `${leaf.toString('pem')}\n`, key: await exportKey(keys.privateKey) };
+  };
+  return { root: `${root.toString('pem')}\n`, middle: new TestAuthority(middle, middleKeys), leafOf };
 }
 
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {

@@ -175,12 +175,21 @@ export const someKey = (): SigningKey => generateSigningKey(systemRandom.bytes(3
 /** What a homeserver answers to those who only look at it. */
 export function matrixServer(wishes: MatrixWishes): RequestListener {
   const { name, key = someKey(), claims = name, signedBy = key, date, files = {} } = wishes;
-  return ({ url = '/', headers }, response) => {
+  return ({ url = '/', headers, method }, response) => {
     if (date !== undefined) response.setHeader('date', date.toUTCString());
-    const file = files[url.split('?', 1)[0] ?? ''];
+    const file = files[`${method} ${url.split('?', 1)[0]}`] ?? files[url.split('?', 1)[0] ?? ''];
     if (file !== undefined) {
       response.writeHead(file.status ?? 200, { 'content-type': 'application/json', ...file.headers });
       response.end(file.body ?? '');
+      return;
+    }
+    if (method === 'OPTIONS') {
+      response.writeHead(204, {
+        'access-control-allow-origin': '*',
+        'access-control-allow-methods': 'GET, HEAD, POST, PUT, DELETE, OPTIONS',
+        'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
+      });
+      response.end();
       return;
     }
     const json = (status: number, body: object, more: Record<string, string> = {}): void => {
@@ -201,6 +210,7 @@ export function matrixServer(wishes: MatrixWishes): RequestListener {
     if (url.startsWith('/_matrix/federation/v1/query/profile') && headers.authorization !== undefined) {
       return json(404, { errcode: 'M_NOT_FOUND' });
     }
+    if (/^\/_matrix\/client\/v3\/directory\/room\/[^/?]+$/.test(url)) return json(404, { errcode: 'M_NOT_FOUND' });
     if (url === '/_matrix/client/versions') {
       return json(200, { versions: ['v1.18'] }, { 'access-control-allow-origin': '*' });
     }

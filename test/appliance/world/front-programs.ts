@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { planWay, type DelegationFacts } from '../../../server/appliance/delegation/facts.ts';
 import { type Site, writeSnippets } from '../../../server/appliance/delegation/snippets.ts';
 import type { TestAuthority } from '../../kit/certificates.ts';
 import { eventually } from '../../kit/test-network.ts';
 import { canConnect, freePort, isInstalled } from './turn-servers.ts';
 
+const NGINX = 'nginx';
 const APACHE_MODULES = '/usr/lib/apache2/modules';
 
 interface Program {
@@ -111,6 +113,40 @@ ${text}
   },
 ];
 
+/** nginx for one name, with what is given inside its `server`; gives how to end it. */
+export async function startNginx(
+  name: string,
+  inside: string,
+  authority: TestAuthority,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const dir = mkdtempSync(join(tmpdir(), 'hearth-nginx-'));
+  chmodSync(dir, 0o755);
+  const port = await freePort();
+  const { cert, key } = await authority.issue({ dnsNames: [name] });
+  writeFileSync(join(dir, 'tls.crt'), cert);
+  writeFileSync(join(dir, 'tls.key'), key);
+  const temps = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((each) => `${each}_temp_path ${dir}/${each};`);
+  writeFileSync(
+    join(dir, 'nginx.conf'),
+    `${process.getuid?.() === 0 ? 'user root;\n' : ''}daemon off;\npid ${dir}/pid;\nerror_log ${dir}/error.log;\nevents {}
+http {\naccess_log off;\n${temps.join('\n')}
+server {\nlisten 127.0.0.1:${port} ssl;\nserver_name ${name};\nssl_certificate ${dir}/tls.crt;\nssl_certificate_key ${dir}/tls.key;\n${inside}\n}\n}\n`,
+  );
+  const child = spawn(NGINX, ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')], {
+    stdio: 'ignore',
+  });
+  await eventually('nginx listens', () => canConnect(port));
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      const closed = child.exitCode === null ? once(child, 'close') : undefined;
+      child.kill('SIGTERM');
+      await closed;
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
 /** A program that stands in front of a homeserver. */
 export class Front implements AsyncDisposable {
   readonly port: number;
@@ -155,7 +191,11 @@ export class Front implements AsyncDisposable {
     const child = spawn(runner, runArgs, { env, stdio: 'ignore' });
     await eventually(`${program.title} listens`, () => canConnect(port));
     const made = program.authority?.(dir);
-    if (made !== undefined) await eventually(`${program.title} has an authority`, () => existsSync(made));
+    if (made !== undefined) {
+      await eventually(`${program.title} has an authority`, () => existsSync(made));
+      for (const host of new Set([way.publicHost, way.nameHost]))
+        await eventually(`${program.title} has a certificate for ${host}`, () => answersTls(port, host));
+    }
     const parts = { port, process: child, dir, authority: made === undefined ? undefined : readFileSync(made, 'utf8') };
     return new Front(parts);
   }
@@ -166,4 +206,14 @@ export class Front implements AsyncDisposable {
     await closed;
     rmSync(this.#dir, { recursive: true, force: true });
   }
+}
+
+function answersTls(port: number, servername: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connectTls({ host: '127.0.0.1', port, servername, rejectUnauthorized: false }, () => {
+    socket.destroy();
+    resolve(true);
+  });
+  socket.on('error', () => resolve(false));
+  return promise;
 }

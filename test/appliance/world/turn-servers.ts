@@ -31,6 +31,8 @@ export type TurnMode =
   | 'forged'
   | 'full'
   | 'no-udp'
+  | 'six-only'
+  | 'no-relay'
   | 'forbidden'
   | 'nowhere'
   | 'silent'
@@ -39,9 +41,12 @@ export type TurnMode =
 const REFUSALS: Partial<Record<TurnMode, readonly [number, string]>> = {
   'wrong-password': [401, 'Unauthorized'],
   full: [486, 'Allocation Quota Reached'],
+  'no-relay': [440, 'Address Family not Supported'],
   'no-udp': [442, 'Unsupported Transport Protocol'],
   forbidden: [403, 'Forbidden'],
 };
+
+const RELAYS: Partial<Record<TurnMode, string>> = { private: '10.0.0.5', 'six-only': '2a01:4f8::99' };
 
 /** Answers as a TURN server would, in the mood it is told; knows every password to be `SHA1` of nobody: it does not check. */
 export class PlayedTurn implements AsyncDisposable {
@@ -84,6 +89,10 @@ export class PlayedTurn implements AsyncDisposable {
     ];
     const isSigned = findAttribute(message, ATTRIBUTE.integrity) !== undefined;
     if (!isSigned && this.mode !== 'open') return error(401, 'Unauthorized', challenge);
+    const isSix = findAttribute(message, ATTRIBUTE.family)?.readUInt8(0) === 2;
+    if (this.mode === 'six-only' && method === METHOD.allocate && !isSix) {
+      return error(440, 'Address Family not Supported');
+    }
     const refusal = REFUSALS[this.mode];
     if (refusal !== undefined) return error(...refusal, challenge);
     if (this.mode === 'stale' && this.#staleOnce) {
@@ -92,7 +101,7 @@ export class PlayedTurn implements AsyncDisposable {
     }
     if (method === METHOD.permission && this.mode === 'no-self') return error(403, 'Forbidden IP');
     if (method === METHOD.refresh) this.released += 1;
-    const relayed = { address: this.mode === 'private' ? '10.0.0.5' : '51.15.0.99', port: 50_000 };
+    const relayed = { address: RELAYS[this.mode] ?? '51.15.0.99', port: 50_000 };
     const attributes: Message['attributes'] =
       method === METHOD.allocate && this.mode !== 'nowhere'
         ? [
