@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupSource, SourceFile } from '../appliance/backups/port.ts';
 import { refusal } from '../appliance/backups/refusal.ts';
@@ -9,12 +9,12 @@ import { CONFIG_FILE, type Config, loadConfig } from '../config/config.ts';
 import { checkSigningKeys } from '../config/signing-key.ts';
 import { parseSigningKeyFile } from '../matrix/signing.ts';
 import { listKeptFiles, placeOf, sumKeptBytes } from '../modules/content-repository/index.ts';
-import { allMigrations } from '../schema.ts';
 import { type CopyOptions, DATABASE_SUFFIXES, openReader } from '../storage/copy.ts';
 import type { OpenDatabase } from '../storage/database.ts';
-import { adoptCopy } from '../storage/restoration.ts';
-import type { Logger } from '../util/log.ts';
-import { makePortable } from './portable-config.ts';
+import { StorageError } from '../storage/storage-error.ts';
+import { type Logger, silentLogger } from '../util/log.ts';
+import { workOnCopy } from './copy-work.ts';
+import { keepPlaces, makePortable } from './portable-config.ts';
 
 interface Data {
   readonly prepareRead: OpenDatabase['prepareRead'];
@@ -47,7 +47,11 @@ function sourceOf(config: Config, data: Data): BackupSource {
       databaseBytes: sizeAt(databasePath) + sizeAt(`${databasePath}-wal`),
       mediaBytes: sumKeptBytes(data),
     }),
-    copyDatabase: (path, options) => data.copyTo(path, options),
+    copyDatabase: async (path, options) => {
+      await data.copyTo(path, options);
+      // A copy of damage would be refused when it is needed, and would have pushed out those that are not.
+      await refuseDamage(workOnCopy({ kind: 'check', path }, { log: silentLogger, signal: options.signal }));
+    },
     openMedia: (copy) => {
       const reader = openReader(copy);
       return {
@@ -71,9 +75,40 @@ function sourceOf(config: Config, data: Data): BackupSource {
     signingKey: () => {
       const text = (signing.inlineKey ?? readFileSync(signing.keyPath, 'utf8')).trim();
       const [{ keyId }] = parseSigningKeyFile(text);
-      return { keyId, line: text };
+      return { keyId, line: text, file: keyFile };
     },
   };
+}
+
+/** Where the same server is here already. */
+function keepPlacesOf(
+  dataDir: string,
+  directory: string,
+  { serverName, hasMedia }: { readonly serverName: string; readonly hasMedia: boolean },
+): void {
+  let present: Config;
+  try {
+    present = loadConfig({ dataDir }).config;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ConfigError') return;
+    throw error;
+  }
+  if (present.serverName !== serverName) return;
+  const file = join(directory, CONFIG_FILE);
+  writeFileSync(file, keepPlaces(readFileSync(file, 'utf8'), { present, dataDir, hasMedia }), { flush: true });
+}
+
+async function refuseDamage(check: Promise<void>): Promise<void> {
+  try {
+    await check;
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.kind !== 'corrupt') throw error;
+    throw refusal(
+      `The database of this server is damaged, so it was not backed up, and older backups were left alone. ` +
+        `Restore the newest of them. (${error.message})`,
+      { status: 500 },
+    );
+  }
 }
 
 function sizeAt(path: string): number {
@@ -82,7 +117,7 @@ function sizeAt(path: string): number {
 
 /** Checks what was unpacked of a backup as a start would, and makes its database fit to go on from. */
 export function createAdopt({ log, now }: { readonly log: Logger; readonly now: () => number }): Adopt {
-  return async (directory, { serverName, madeAt }) => {
+  return async (directory, { dataDir, serverName, madeAt, hasMedia, signal }) => {
     const path = join(directory, 'homeserver.db');
     try {
       const { config } = loadConfig({ dataDir: directory });
@@ -93,11 +128,14 @@ export function createAdopt({ log, now }: { readonly log: Logger; readonly now: 
       if (config.signing.inlineKey === undefined && sizeAt(config.signing.keyPath) === 0) {
         throw refusal('The backup has no signing key');
       }
-      await adoptCopy({ path, owner: serverName, migrations: allMigrations, log, copiedAt: madeAt, now: now() });
+      keepPlacesOf(dataDir, directory, { serverName, hasMedia });
+      const order = { kind: 'adopt', path, owner: serverName, copiedAt: madeAt, now: now() } as const;
+      await workOnCopy(order, { log, signal });
     } catch (error) {
       if (!(error instanceof Error) || !['ConfigError', 'StorageError'].includes(error.name)) throw error;
       // What is wrong is the backup's, and the folder it was unpacked to is of no use to anybody.
-      throw refusal(`The backup cannot be used: ${error.message.replaceAll(`${directory}/`, '')}`);
+      const why = error.message.replaceAll(join(directory, '/'), '').replace('; restore it from a backup', '');
+      throw refusal(`The backup cannot be used: ${why}`);
     } finally {
       for (const suffix of DATABASE_SUFFIXES) if (suffix !== '') rmSync(`${path}${suffix}`, { force: true });
     }

@@ -1,13 +1,15 @@
-import { statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
 import { backupName, makeBackup } from '../appliance/backups/make.ts';
 import { systemDisk } from '../appliance/backups/disk.ts';
 import { checkNewPassphrase } from '../appliance/backups/passphrase.ts';
+import { explainDisk } from '../appliance/backups/refusal.ts';
 import { openBackupSource } from '../appliance-ports/backups.ts';
 import { defaultDataDir } from '../config/data-dir.ts';
 import { systemRandom } from '../util/random.ts';
 import { type Command, CommandError, parseFlags } from './command.ts';
 import { explainFailure, findPassphrase, PASSPHRASE_VARIABLE } from './passphrase.ts';
+import { showSteps } from './show-steps.ts';
 
 export const backup: Command = {
   name: 'backup',
@@ -17,7 +19,8 @@ Writes the database, media, signing key and configuration of a server into one e
 may be running.
 
   --data-dir DIR          the data directory (${defaultDataDir()} unless given)
-  -o, --output FILE       the new file, or a directory for it; the directory backups in the data directory unless given
+  -o, --output PATH       the new file, or a directory for it, which is made if it isn't there (then without a dot in its name);
+                          the directory backups in the data directory unless given
   --no-media              leave media out
   --passphrase-file FILE  a file with the passphrase; else the variable ${PASSPHRASE_VARIABLE} is used, or it is asked for`,
   run: async (args, terminal) => {
@@ -39,10 +42,12 @@ may be running.
         const passphrase = await findPassphrase(values['passphrase-file'], { isNew: true });
         checkNewPassphrase(passphrase);
         const now = Date.now();
+        const path = outputPath(values.output, dataDir, backupName(source.serverName, now));
+        makeFolder(dirname(path));
         const made = await makeBackup({
           source,
           dataDir,
-          path: outputPath(values.output, dataDir, backupName(source.serverName, now)),
+          path,
           passphrase,
           media: values['no-media'] !== true,
           scheduled: false,
@@ -50,7 +55,7 @@ may be running.
           random: systemRandom,
           disk: systemDisk,
           signal: stopping.signal,
-          progress: () => undefined,
+          progress: showSteps(),
         });
         terminal.print(made.path);
         terminal.complain(`${made.files} files, ${(made.bytes / 1_048_576).toFixed(1)} MB, read back and found whole`);
@@ -71,9 +76,19 @@ may be running.
   },
 };
 
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw explainDisk(error, `The directory ${path} cannot be made`);
+  }
+}
+
 /** A directory gets a file of the usual name. */
 function outputPath(output: string | undefined, dataDir: string, name: string): string {
   if (output === undefined) return join(dataDir, 'backups', name);
   const path = resolve(output);
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? join(path, name) : path;
+  const known = statSync(path, { throwIfNoEntry: false });
+  const isDirectory = known?.isDirectory() ?? (extname(path) === '' || /[\\/]$/.test(output));
+  return isDirectory ? join(path, name) : path;
 }

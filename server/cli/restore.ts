@@ -4,21 +4,22 @@ import { systemDisk } from '../appliance/backups/disk.ts';
 import { restoreBackup } from '../appliance/backups/restore.ts';
 import { createAdopt } from '../appliance-ports/backups.ts';
 import { loadConfig } from '../config/config.ts';
-import { hasConfig } from '../config/data-dir.ts';
+import { defaultDataDir, hasConfig } from '../config/data-dir.ts';
 import { holdDatabase } from '../storage/connection.ts';
 import { silentLogger } from '../util/log.ts';
 import { systemRandom } from '../util/random.ts';
 import { type Command, CommandError, parseFlags, UsageError } from './command.ts';
 import { finishInterrupted } from './finish-restore.ts';
 import { explainFailure, findPassphrase, PASSPHRASE_VARIABLE } from './passphrase.ts';
+import { showSteps } from './show-steps.ts';
 
 export const restore: Command = {
   name: 'restore',
-  help: `Usage: hearth restore FILE --data-dir DIR [options]
+  help: `Usage: hearth restore FILE [options]
 
 Unpacks a backup into a data directory: all of it, or nothing where something is wrong. No server may be running there.
 
-  --data-dir DIR          the data directory; made if it isn't there
+  --data-dir DIR          the data directory (${defaultDataDir()} unless given); made if it isn't there
   --replace               also where there is a server already, which is kept in a folder that ends in .before-restore
   --passphrase-file FILE  a file with the passphrase; else the variable ${PASSPHRASE_VARIABLE} is used, or it is asked for`,
   run: async (args, terminal) => {
@@ -31,11 +32,8 @@ Unpacks a backup into a data directory: all of it, or nothing where something is
       allowPositionals: true,
     });
     const [file, ...others] = positionals;
-    const { 'data-dir': dir } = values;
-    if (file === undefined || others.length > 0 || dir === undefined) {
-      throw new UsageError('one backup file and --data-dir are needed');
-    }
-    const dataDir = resolve(dir);
+    if (file === undefined || others.length > 0) throw new UsageError('one backup file is needed');
+    const dataDir = resolve(values['data-dir'] ?? defaultDataDir());
     await finishInterrupted(dataDir, terminal);
     if (values.replace !== true && (hasConfig(dataDir) || existsSync(join(dataDir, 'homeserver.db')))) {
       throw new CommandError(`${dataDir} holds a server already; with --replace the backup takes its place`);
@@ -47,7 +45,7 @@ Unpacks a backup into a data directory: all of it, or nothing where something is
     try {
       const elsewhere = holdDatabaseElsewhere(dataDir);
       try {
-        const { serverName, madeAt, kept } = await restoreBackup({
+        const { serverName, madeAt, kept, hasMedia } = await restoreBackup({
           path: resolve(file),
           passphrase: await findPassphrase(values['passphrase-file'], { isNew: false }),
           dataDir,
@@ -56,11 +54,21 @@ Unpacks a backup into a data directory: all of it, or nothing where something is
           random: systemRandom,
           disk: systemDisk,
           signal: stopping.signal,
-          progress: () => undefined,
+          progress: showSteps(),
         });
         terminal.print(`${dataDir} holds ${serverName} as it was on ${new Date(madeAt).toISOString()}`);
         if (kept !== undefined) terminal.print(`What was there before is in ${kept}`);
-        terminal.print('Passwords and sign-outs since then are undone: look through the devices of everybody.');
+        if (!hasMedia) terminal.print('The backup was made without media: those that are not here already are lost.');
+        terminal.print(
+          'What was changed since then is undone, also new passwords and sign-outs: whoever was signed out is',
+        );
+        terminal.print(
+          'signed in again. Look through the devices of everybody, and sign out those that should not be there.',
+        );
+        terminal.print(
+          'Backups on a schedule have to be switched on again, unless they were on in this directory already.',
+        );
+        terminal.print(`Start it: node server/cli.ts start${dirOption(values['data-dir'])}`);
         return 0;
       } finally {
         elsewhere?.release();
@@ -72,6 +80,11 @@ Unpacks a backup into a data directory: all of it, or nothing where something is
     }
   },
 };
+
+function dirOption(given: string | undefined): string {
+  if (given === undefined) return '';
+  return ` --data-dir ${/^[\w./:\\-]+$/.test(given) ? given : JSON.stringify(given)}`;
+}
 
 /** A server whose database is not in its data directory must not be running either. */
 function holdDatabaseElsewhere(dataDir: string): { release(): void } | undefined {

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { StorageError, toStorageError } from './storage-error.ts';
 
@@ -51,6 +51,22 @@ export function holdDatabase(path: string): { release(): void } {
     return { release: () => void lock.close() };
   } catch (error) {
     throw toStorageError(error);
+  }
+}
+
+/** Whether a server uses the database at `path` at this moment. */
+export function isDatabaseHeld(path: string): boolean {
+  if (!existsSync(`${path}.lock`)) return false;
+  let lock: Sqlite.Database | undefined;
+  try {
+    lock = new Sqlite(`${path}.lock`, { readonly: true, timeout: 0 });
+    lock.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return false;
+  } catch {
+    // Whoever may not even look has to expect that it is.
+    return true;
+  } finally {
+    lock?.close();
   }
 }
 

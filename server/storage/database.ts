@@ -2,8 +2,9 @@ import type Sqlite from 'better-sqlite3';
 import type { Logger } from '../util/log.ts';
 import { type Connection, connect } from './connection.ts';
 import { copyDatabase, type CopyOptions } from './copy.ts';
+import { findDamage } from './damage.ts';
 import { migrate } from './migrate.ts';
-import { storageMigrations } from './schema.ts';
+import { RESERVE_BLOCK, storageMigrations } from './schema.ts';
 import { makeShrinkable, Space } from './space.ts';
 import { Statements } from './statements.ts';
 import { closedError, findStorageError, StorageError, toStorageError } from './storage-error.ts';
@@ -18,9 +19,6 @@ import type {
   WriteTx,
 } from './types.ts';
 import { Turn, Write } from './write-turn.ts';
-
-/** Positions reserved on disk at a time: after a crash the counter goes on behind the reservation. */
-const RESERVE_BLOCK = 1_000;
 
 /** The database with what only the one who opened it may do. */
 export interface OpenDatabase extends Database {
@@ -220,30 +218,12 @@ class SqliteDatabase implements OpenDatabase {
   }
 
   integrityCheck(): string[] {
-    try {
-      return this.attempt(() => this.#findDamage());
-    } catch (error) {
-      if (error instanceof StorageError && error.kind === 'corrupt') return [error.message];
-      throw error;
-    }
-  }
-
-  #findDamage(): string[] {
-    const found = this.#sqlite
-      .prepare<[], { integrity_check: string }>('PRAGMA integrity_check')
-      .all()
-      .map((row) => row.integrity_check)
-      .filter((line) => line !== 'ok');
-    const dangling = this.#sqlite
-      .prepare<[], { table: string; rowid: number | null; parent: string }>('PRAGMA foreign_key_check')
-      .all()
-      .map((row) => `row ${row.rowid ?? '?'} of ${row.table} refers to a missing row of ${row.parent}`);
-    return [...found, ...dangling];
+    return this.attempt(() => findDamage(this.#sqlite));
   }
 
   async copyTo(path: string, options: CopyOptions = {}): Promise<void> {
     if (this.#closed) throw closedError();
-    await copyDatabase(this.#sqlite, path, options, { position: () => this.position() });
+    await copyDatabase(this.#sqlite, path, options, () => this.position());
   }
 
   health(): 'ok' | { readonly problem: string } {

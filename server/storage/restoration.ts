@@ -1,6 +1,8 @@
+import Sqlite from 'better-sqlite3';
 import { connect } from './connection.ts';
+import { findDamage } from './damage.ts';
 import { openDatabase } from './database.ts';
-import { StorageError } from './storage-error.ts';
+import { StorageError, toStorageError } from './storage-error.ts';
 import type { Logger } from '../util/log.ts';
 import type { Database, MigrationSet, Restoration, StreamPosition, WriteTx } from './types.ts';
 
@@ -42,7 +44,7 @@ export interface AdoptedCopy {
 
 /**
  * Makes a copy of a database fit to take its place: brings its schema up to date, looks for damage (which takes seconds per
- * GB and holds up the process), and moves its stream beyond what may have been given out since. Throws `StorageError`.
+ * GB and holds up the thread it runs in), and moves its stream beyond what may have been given out since. Throws `StorageError`.
  */
 export async function adoptCopy({ path, owner, migrations, log, copiedAt, now }: AdoptedCopy): Promise<void> {
   const db = openDatabase({ path, owner, migrations, log });
@@ -70,6 +72,22 @@ export async function adoptCopy({ path, owner, migrations, log, copiedAt, now }:
   } finally {
     connection.close();
   }
+}
+
+/** Throws `StorageError` where a copy of a database is damaged. Takes seconds per GB and holds up the thread it runs in. */
+export function checkCopy(path: string): void {
+  let sqlite: Sqlite.Database | undefined;
+  let damage: string | undefined;
+  try {
+    sqlite = new Sqlite(path, { readonly: true, fileMustExist: true });
+    sqlite.pragma('trusted_schema = OFF');
+    [damage] = findDamage(sqlite);
+  } catch (error) {
+    throw toStorageError(error);
+  } finally {
+    sqlite?.close();
+  }
+  if (damage !== undefined) throw new StorageError('corrupt', damage);
 }
 
 interface Row {

@@ -1,5 +1,8 @@
 import type { MigrationSet } from './types.ts';
 
+/** Positions reserved on disk at a time: after a crash the counter goes on behind the reservation. */
+export const RESERVE_BLOCK = 1_000;
+
 /** The tables of the storage itself. */
 export const storageMigrations: MigrationSet = {
   owner: 'storage',

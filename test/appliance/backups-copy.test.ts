@@ -107,6 +107,53 @@ test('a copy that is broken off leaves no file, and takes the place of none', as
   await db.close();
 });
 
+test('a copy made beside a server that runs is of one moment, and its position is never after the one it was of', async (t) => {
+  const directory = temporary(t);
+  const file = join(directory, 'a.db');
+  const db = await openLedger(file);
+  const move = db.prepareWrite("UPDATE accounts SET coins = coins + CASE name WHEN 'nora' THEN -1 ELSE 1 END");
+  const writeOnce = async (): Promise<void> => {
+    db.write((tx) => {
+      move.run(tx);
+      tx.nextPosition();
+    });
+    await db.committed();
+  };
+  for (let n = 0; n < 3; n += 1) await writeOnce();
+  const position = db.position();
+  const reader = openReader(file);
+  let isDone = false;
+  const copying = reader.copyTo(join(directory, 'beside.db')).finally(() => (isDone = true));
+  let turns = 0;
+  // Another connection writes all the time: that neither gets into the copy nor makes it begin anew.
+  for (; !isDone; turns += 1) {
+    await writeOnce();
+    await nextTurn();
+  }
+  await copying;
+  assert.ok(turns > 5, `the process went on ${turns} times meanwhile`);
+  assert.ok(positionOf(join(directory, 'beside.db')) <= position);
+  reader.close();
+  await db.close();
+  const stopped = openReader(file);
+  await stopped.copyTo(join(directory, 'stopped.db'));
+  stopped.close();
+  assert.equal(positionOf(join(directory, 'stopped.db')), db.position());
+  const copy = openReader(join(directory, 'beside.db'));
+  const coins = copy.prepareRead<{ coins: number }>("SELECT coins FROM accounts WHERE name = 'olga'").find();
+  copy.close();
+  assert.equal(coins?.coins, 3, 'what was written meanwhile is not in it');
+});
+
+function positionOf(path: string): number {
+  const reader = openReader(path);
+  try {
+    return reader.prepareRead<{ reserved: number }>('SELECT reserved FROM stream_position').find()?.reserved ?? 0;
+  } finally {
+    reader.close();
+  }
+}
+
 function countAccounts(path: string): number {
   const reader = openReader(path);
   try {

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { expectOk, type Json, type TestClient } from '../kit/test-client.ts';
+import { isTransaction, ScriptedAppService } from '../kit/scripted-app-service.ts';
 import { eventually, TestNetwork } from '../kit/test-network.ts';
-import { deviceKeysOf, query, upload } from '../modules/encryption-kit.ts';
+import { TestServer } from '../kit/test-server.ts';
+import { deviceKeysOf, oneTimeKeys, query, upload } from '../modules/encryption-kit.ts';
 import { backUp, restore, temporary } from './backups-kit.ts';
 
 const path = (roomId: string, rest: string): string => `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/${rest}`;
@@ -77,4 +79,52 @@ test('other servers find out what changed by a restoration, and give back what w
   });
   expectOk(await alice.put(path(roomId, 'send/m.room.message/new'), { msgtype: 'm.text', body: 'here I am' }));
   await eventually('Bob hears of it', async () => (await textsIn(bob, roomId)).includes('here I am'));
+});
+
+test('a bridge takes nothing new for old after a restoration, and hears that its keys are gone', async (t) => {
+  await using bridge = await ScriptedAppService.start({
+    'org.matrix.msc3202': true,
+    'de.sorunome.msc2409.push_ephemeral': true,
+  });
+  await using server = await TestServer.start({ config: { app_service_config_files: [bridge.file] } });
+  const alice = await server.register('alice');
+  const roomId = await alice.createRoom({ preset: 'public_chat' });
+  await bridge.as(server).join(roomId);
+  const login = { type: 'm.login.application_service', identifier: { type: 'm.id.user', user: 'bridgebot' } };
+  expectOk(await bridge.as(server).post('/_matrix/client/v3/login', { ...login, device_id: 'BOT' }));
+  const bot = bridge.as(server, '@bridgebot:hearth.test', 'BOT');
+  await upload(bot, { device_keys: deviceKeysOf(bot), one_time_keys: oneTimeKeys(bot, 5) });
+  const said = (text: string): Promise<unknown> => bridge.untilEvent(({ content }) => content.body === text);
+  const send = async (text: string): Promise<void> => {
+    await alice.send(roomId, text);
+    await said(text);
+  };
+  await send('before the backup');
+  await server.end();
+  const file = join(temporary(t), 'x.hearthbackup');
+  await backUp(server.dir, file);
+
+  await server.begin();
+  await send('one that is lost');
+  await send('another one');
+  const before = new Set(bridge.transactions.map(({ path }) => path));
+  const heard = bridge.transactions.length;
+  await server.end();
+  await restore(file, server.dir);
+  await server.begin();
+  await alice.put(path(roomId, 'send/m.room.message/new'), { msgtype: 'm.text', body: 'after the restoration' });
+  await said('after the restoration');
+  const since = bridge.transactions.slice(heard);
+  const holding = since.filter(({ body }) =>
+    body.events.some((event: Json) => event.content.body === 'after the restoration'),
+  );
+  assert.ok(holding.length > 0 && holding.every((transaction) => !before.has(transaction.path)), 'its number is new');
+  assert.ok(
+    since.some(
+      (transaction) =>
+        isTransaction(transaction) &&
+        transaction.body['org.matrix.msc3202.device_one_time_keys_count']?.[bot.userId]?.BOT?.signed_curve25519 === 0,
+    ),
+    'it is told to upload keys',
+  );
 });

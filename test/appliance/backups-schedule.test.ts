@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -105,6 +105,7 @@ test('a backup of the schedule that fails is tried again a few times, and what i
   await clock.advance(20 * 60_000);
   await eventually('it has failed again', async () => (await failed()) === 2);
   rmSync(directory);
+  mkdirSync(directory);
   await clock.advance(HOUR + 60_000);
   await eventually('it has gone well', async () => {
     const { lastFailure, backups } = await house.call('GET /backups');

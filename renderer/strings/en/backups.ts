@@ -15,6 +15,8 @@ export const backups = {
   'backups.where': 'Where they go',
   'backups.free': 'Free there',
   'backups.estimate': 'The next one takes about',
+  'backups.problem': 'The folder of the backups cannot be used now',
+  'backups.problem-text': 'Which backups are in it cannot be seen either.',
   'backups.tight': 'The disk is nearly full',
   'backups.tight-text': 'The next backup takes about {need}, and {free} are free.',
   'backups.list': 'Your backups',
@@ -103,12 +105,23 @@ export const backups = {
   'recovery.step-1': 'Install Hearth on another machine and open it.',
   'recovery.step-2': 'Choose to restore a backup, pick the newest backup file, and type its passphrase.',
   'recovery.step-3': 'Let the server name lead to the new machine, as it led to the old one.',
+  'recovery.bare': 'If there is no backup either',
+  'recovery.bare-lead': 'Accounts and messages are lost then, but the server can still be the one that others know.',
+  'recovery.bare-1': 'Install Hearth on another machine, and set it up with the server name that stands above.',
+  'recovery.bare-2':
+    'Quit Hearth. Open the file {file} in its data folder (the page About says where that is) with a text editor.',
+  'recovery.bare-3':
+    'Replace what is in it by the signing key above, on one line, letter by letter, and start Hearth again.',
+  'recovery.bare-4': 'Give everybody the name they had, and have them invited into their rooms again.',
   'restoring.card': 'Go back to a backup',
   'restoring.card-lead': 'Puts what was saved in the place of what is here now.',
   'restoring.open': 'Restore a backup…',
   'restoring.title': 'Restore a backup',
   'restoring.text':
     'Everything that is here now is replaced by what is in the backup: messages, accounts and settings made since are not in it. The server is away meanwhile.',
+  'restoring.undone':
+    'New passwords and sign-outs since then are undone, too: whoever was signed out, as from a lost phone, is signed in again.',
+  'restoring.look': 'Look through the devices of everybody',
   'restoring.kept': 'What is here now is put aside in a folder, not deleted.',
   'restoring.start': 'Replace and restore',
   'restoring.done': 'The backup of {when} is restored.',

@@ -52,12 +52,14 @@ function Overview(): ReactNode {
         {(backups) => (
           <>
             <State backups={backups} />
-            <BackupList
-              backups={backups.backups}
-              onMake={() => setMaking(true)}
-              onRestore={setRestored}
-              onVerifying={(jobId) => setWork({ kind: 'verify', jobId })}
-            />
+            {backups.problem === undefined && (
+              <BackupList
+                backups={backups.backups}
+                onMake={() => setMaking(true)}
+                onRestore={setRestored}
+                onVerifying={(jobId) => setWork({ kind: 'verify', jobId })}
+              />
+            )}
             <Schedule key={JSON.stringify({ ...backups.schedule, nextAt: 0 })} backups={backups} />
             {isMaking && (
               <MakeDialog
@@ -133,11 +135,18 @@ function Made({ result: { name, bytes, missingMedia, damagedMedia } }: { result:
 
 /** Whether there is something to go back to. */
 function State({ backups }: { backups: Backups }): ReactNode {
-  const { schedule, directory, freeBytes, estimateBytes, lastFailure } = backups;
-  const isTight = estimateBytes > freeBytes * TIGHT;
+  const { schedule, directory, freeBytes, estimateBytes, lastFailure, problem } = backups;
+  const isTight = problem === undefined && estimateBytes > freeBytes * TIGHT;
   return (
     <Card>
-      <Newest backups={backups} />
+      {problem === undefined ? (
+        <Newest backups={backups} />
+      ) : (
+        <Notice tone="bad" title={text('backups.problem')}>
+          <p className="break">{problem}</p>
+          <p>{text('backups.problem-text')}</p>
+        </Notice>
+      )}
       {lastFailure !== undefined && <LastFailure failure={lastFailure} />}
       {isTight && (
         <Notice tone="warning" title={text('backups.tight')}>
@@ -165,7 +174,7 @@ function State({ backups }: { backups: Backups }): ReactNode {
               {directory}
             </code>,
           ],
-          [text('backups.free'), formatBytes(freeBytes)],
+          [text('backups.free'), problem === undefined ? formatBytes(freeBytes) : undefined],
           [text('backups.estimate'), estimateBytes > 0 ? formatBytes(estimateBytes) : undefined],
         ]}
       />

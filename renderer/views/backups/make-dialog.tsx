@@ -11,7 +11,7 @@ import { FailureNotice, passphraseProblem, problemAt } from './parts.tsx';
 
 /** Begins a backup. */
 export function MakeDialog({
-  backups: { schedule, freeBytes, estimateBytes, directory },
+  backups: { schedule, freeBytes, estimateBytes, directory, problem },
   onClose,
   onStarted,
 }: {
@@ -47,7 +47,7 @@ export function MakeDialog({
         </>
       }
     >
-      {estimateBytes > 0 && (
+      {estimateBytes > 0 && problem === undefined && (
         <p className="muted break">
           {text('backups.make-text', {
             need: formatBytes(estimateBytes),

@@ -38,7 +38,7 @@ export function RecoveryPage(): ReactNode {
 }
 
 function Sheet({
-  sheet: { serverName, signingKey, keyId, passphraseHint = '', madeAt },
+  sheet: { serverName, signingKey, keyId, keyFile, passphraseHint = '', madeAt },
 }: {
   sheet: RecoverySheet;
 }): ReactNode {
@@ -73,6 +73,14 @@ function Sheet({
         <li>{text('recovery.step-1')}</li>
         <li>{text('recovery.step-2')}</li>
         <li>{text('recovery.step-3')}</li>
+      </ol>
+      <h3>{text('recovery.bare')}</h3>
+      <p>{text('recovery.bare-lead')}</p>
+      <ol>
+        <li>{text('recovery.bare-1')}</li>
+        <li className="break">{text('recovery.bare-2', { file: keyFile })}</li>
+        <li>{text('recovery.bare-3')}</li>
+        <li>{text('recovery.bare-4')}</li>
       </ol>
     </section>
   );

@@ -18,6 +18,9 @@ function Restored({ result: { madeAt, kept, hasMedia, isRunning } }: { result: R
   return (
     <Notice tone={isRunning ? 'good' : 'warning'} title={text('restoring.done', { when: formatMoment(madeAt) })} isLive>
       {!isRunning && <p>{text('restoring.not-running')}</p>}
+      <p>
+        {text('restoring.undone')} <a href="#/people">{text('restoring.look')}</a>
+      </p>
       {!hasMedia && <p>{text('restoring.done-no-media')}</p>}
       {kept !== undefined && <p className="break">{text('restoring.done-kept', { folder: kept })}</p>}
     </Notice>

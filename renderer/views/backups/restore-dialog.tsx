@@ -49,6 +49,7 @@ export function RestoreDialog({
     >
       <Notice tone="warning">
         <p>{text('restoring.text')}</p>
+        <p>{text('restoring.undone')}</p>
         <p>{text('restoring.kept')}</p>
       </Notice>
       <FailureNotice act={restore} fields={['path', 'passphrase']} />

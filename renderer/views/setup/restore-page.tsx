@@ -96,11 +96,14 @@ export function RestorePage(): ReactNode {
   );
 }
 
-function Restored({ result: { serverName, madeAt, kept, isRunning } }: { result: RestoreResult }): ReactNode {
+function Restored({ result: { serverName, madeAt, kept, hasMedia, isRunning } }: { result: RestoreResult }): ReactNode {
   return (
     <Notice tone={isRunning ? 'good' : 'warning'} title={text('restore.done')} isLive>
       <p>{text('restore.done-text', { name: serverName, day: formatDay(madeAt) })}</p>
       {!isRunning && <p>{text('restore.not-running')}</p>}
+      {!hasMedia && <p>{text('restore.no-media')}</p>}
+      <p>{text('restore.undone')}</p>
+      <p>{text('restore.schedule')}</p>
       {kept !== undefined && <p className="break">{text('restore.kept', { folder: kept })}</p>}
     </Notice>
   );

@@ -6,6 +6,9 @@ import { type BackupHeader, readHeader } from './format.ts';
 import { BACKUP_SUFFIX } from './make.ts';
 import { explainDisk } from './refusal.ts';
 
+/** Files that are open at a time. */
+const AT_ONCE = 32;
+
 /** A backup in a directory; `header` undefined where it cannot be read. */
 export interface Listed extends Omit<BackupFile, 'isVerified'> {
   readonly header: BackupHeader | undefined;
@@ -20,7 +23,11 @@ export async function listBackups(directory: string): Promise<Listed[]> {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw explainDisk(error, `The folder ${directory} cannot be read`);
   }
-  const found = await Promise.all(names.filter(isBackupName).map((name) => lookAt(directory, name)));
+  const backups = names.filter(isBackupName);
+  const found: (Listed | undefined)[] = [];
+  for (let at = 0; at < backups.length; at += AT_ONCE) {
+    found.push(...(await Promise.all(backups.slice(at, at + AT_ONCE).map((name) => lookAt(directory, name)))));
+  }
   return found.filter((file) => file !== undefined).sort((a, b) => b.madeAt - a.madeAt || (a.name < b.name ? 1 : -1));
 }
 
@@ -41,7 +48,8 @@ export async function removeBackup(directory: string, name: string): Promise<voi
   }
 }
 
-function isBackupName(name: string): boolean {
+/** Whether a file of this name is meant to be a backup. */
+export function isBackupName(name: string): boolean {
   return name.endsWith(BACKUP_SUFFIX) && !name.startsWith('.') && !/[\\/\p{Cc}]/u.test(name);
 }
 
@@ -77,6 +85,9 @@ async function headerAt(path: string): Promise<BackupHeader | undefined> {
     return header;
   } catch (error) {
     if (error instanceof MatrixError) return undefined;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') throw error;
+    // Somebody else's, or on a bad spot of the disk: there it is, and the others can be read all the same.
+    if (error instanceof Error && 'code' in error) return undefined;
     throw error;
   }
 }

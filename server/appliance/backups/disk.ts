@@ -1,4 +1,4 @@
-import { type FileHandle, open, statfs } from 'node:fs/promises';
+import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 
 /** A file that is being written. */
 export interface Sink {
@@ -22,8 +22,9 @@ export const systemDisk: Disk = {
     return { write: (data) => writeAll(handle, data), sync: () => handle.sync(), close: () => handle.close() };
   },
   freeBytes: async (directory) => {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
+    const { bavail, bsize, blocks } = await statfs(directory);
+    // Some that are somewhere on the network do not tell.
+    return blocks === 0 ? Number.MAX_SAFE_INTEGER : bavail * bsize;
   },
 };
 
@@ -38,5 +39,25 @@ async function writeAll(handle: FileHandle, data: Buffer): Promise<void> {
 export async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   await using folder = await open(path, 'r');
-  await folder.sync();
+  try {
+    await folder.sync();
+  } catch (error) {
+    if (!folderError(error)) throw error;
+  }
+}
+
+/** Whether an error only says that a file system, such as one on the network, knows no such thing for folders. */
+export function folderError(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && /^(EINVAL|ENOTSUP|EOPNOTSUPP|ENOSYS|EBADF)$/.test(String(error.code))
+  );
+}
+
+/** Removes a file or folder. Where that fails so did what came before, and that is what whoever asked should hear of. */
+export async function removeQuietly(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+  }
 }

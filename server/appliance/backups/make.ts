@@ -1,13 +1,12 @@
 import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { removeDatabase } from '../../storage/copy.ts';
 import type { Random } from '../../util/random.ts';
-import { randomString } from '../../util/random.ts';
 import type { BackupResult } from '../contract.ts';
 import { ArchiveWriter } from './archive.ts';
-import { type Disk, syncFolder } from './disk.ts';
+import { type Disk, removeQuietly, syncFolder } from './disk.ts';
 import { beginFile, type KeyCost } from './format.ts';
+import { isLeftOver, nameWork } from './leftovers.ts';
 import { fileNameOf } from './names.ts';
 import type { BackupSource } from './port.ts';
 import { openBackup } from './read.ts';
@@ -24,7 +23,7 @@ export interface BackupOrder {
   readonly source: BackupSource;
   /** Where the copy of the database is for a while. */
   readonly dataDir: string;
-  /** The new file; none may be there. */
+  /** The new file, in a folder that is there; no such file may be. */
   readonly path: string;
   readonly passphrase: string;
   readonly media: boolean;
@@ -50,8 +49,8 @@ export function backupName(serverName: string, now: number): string {
 /** About how many bytes a backup will have. */
 export function estimateBytes(source: BackupSource, media: boolean): number {
   const { databaseBytes, mediaBytes } = source.measure();
-  // Databases of messages become less than half as large by compression.
-  return Math.round(databaseBytes * 0.5) + (media ? mediaBytes : 0) + 1024 * 1024;
+  // Encrypted messages hardly become smaller by compression, the rest becomes much smaller.
+  return Math.round(databaseBytes * 0.75) + (media ? mediaBytes : 0) + 1024 * 1024;
 }
 
 /**
@@ -61,15 +60,19 @@ export function estimateBytes(source: BackupSource, media: boolean): number {
 export async function makeBackup(order: BackupOrder): Promise<MadeBackup> {
   const { path, dataDir, random, disk, source, media } = order;
   const directory = dirname(path);
-  const work = join(dataDir, 'backup-work', `${process.pid}-${randomString(random, 8)}`);
-  const part = join(directory, `.${basename(path)}.${process.pid}-${randomString(random, 6)}${PART_SUFFIX}`);
+  using own = nameWork(random);
+  const work = join(dataDir, 'backup-work', own.name);
+  const part = join(directory, `.${basename(path)}.${own.name}${PART_SUFFIX}`);
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
     clearWork(dataDir);
     clearParts(directory, source.serverName);
     mkdirSync(work, { recursive: true, mode: 0o700 });
-    await checkRoom(disk, directory, estimateBytes(source, media), 'the backup');
-    await checkRoom(disk, work, source.measure().databaseBytes, 'a copy of the database');
+    const { databaseBytes } = source.measure();
+    const backupBytes = estimateBytes(source, media);
+    // The server that runs needs what is left of its disk, too.
+    const isOneDisk = statSync(directory).dev === statSync(work).dev;
+    await checkRoom(disk, directory, backupBytes + (isOneDisk ? databaseBytes : 0), 'the backup');
+    if (!isOneDisk) await checkRoom(disk, work, databaseBytes, 'a copy of the database');
     const made = await write(order, { part, copy: join(work, 'homeserver.db') });
     order.progress(0.7, 'Reading it back');
     await using written = await openBackup(part);
@@ -86,9 +89,9 @@ export async function makeBackup(order: BackupOrder): Promise<MadeBackup> {
   } catch (error) {
     throw explainDisk(error, 'The backup could not be written');
   } finally {
-    await rm(part, { force: true });
-    removeDatabase(join(work, 'homeserver.db'));
-    await rm(work, { recursive: true, force: true });
+    // What of this fails is done by the next backup.
+    await removeQuietly(part);
+    await removeQuietly(work);
   }
 }
 
@@ -162,7 +165,7 @@ async function write(
 function clearWork(dataDir: string): void {
   const directory = join(dataDir, 'backup-work');
   for (const name of namesIn(directory)) {
-    if (!isAlive(Number(name.split('-', 1)[0]))) rmSync(join(directory, name), { recursive: true, force: true });
+    if (isLeftOver(name)) rmSync(join(directory, name), { recursive: true, force: true });
   }
 }
 
@@ -170,8 +173,8 @@ function clearWork(dataDir: string): void {
 function clearParts(directory: string, serverName: string): void {
   const beginning = `.hearth-${fileNameOf(serverName)}-`;
   for (const name of namesIn(directory)) {
-    const [, pid] = /\.(\d+)-\w+\.part$/.exec(name) ?? [];
-    if (name.startsWith(beginning) && pid !== undefined && !isAlive(Number(pid)))
+    const [, work] = /\.(\d+-\w+)\.part$/.exec(name) ?? [];
+    if (name.startsWith(beginning) && work !== undefined && isLeftOver(work))
       rmSync(join(directory, name), { force: true });
   }
 }
@@ -182,16 +185,6 @@ function namesIn(directory: string): string[] {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

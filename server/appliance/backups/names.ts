@@ -2,6 +2,8 @@
 
 const MAX_NAME = 1_000;
 const MAX_SEGMENT = 200;
+/** File systems take 255 bytes; a date and what tells unfinished files apart go beside it. */
+const MAX_OF_SERVER = 120;
 
 /** Names that Windows takes for devices, whatever follows their first dot. */
 const DEVICES = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
@@ -44,5 +46,5 @@ export function isSafeName(name: string): boolean {
 
 /** What may stand in a file name, of a server name. */
 export function fileNameOf(serverName: string): string {
-  return serverName.replaceAll(/[^A-Za-z0-9.-]/g, '_');
+  return serverName.replaceAll(/[^A-Za-z0-9.-]/g, '_').slice(0, MAX_OF_SERVER);
 }

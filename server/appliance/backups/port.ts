@@ -20,5 +20,5 @@ export interface BackupSource {
   /** Configuration, signing key and what else the configuration names; small. Paths in it start from the data directory. */
   listFiles(): readonly SourceFile[];
   /** As it is on the recovery sheet. Throws where it cannot be read. */
-  signingKey(): { readonly keyId: string; readonly line: string };
+  signingKey(): { readonly keyId: string; readonly line: string; readonly file: string };
 }

@@ -2,7 +2,7 @@ import type { RecoverySheet } from '../contract.ts';
 
 /** A page to print and put away: with it and a backup, the server can be set up again elsewhere. */
 export function recoverySheet(facts: Omit<RecoverySheet, 'html'>): RecoverySheet {
-  const { serverName, signingKey, keyId, passphraseHint, madeAt } = facts;
+  const { serverName, signingKey, keyId, keyFile, passphraseHint, madeAt } = facts;
   const row = (name: string, value: string): string => `<tr><th>${escape(name)}</th><td>${value}</td></tr>`;
   const code = (text: string): string => `<code>${escape(text)}</code>`;
   const html = `<!doctype html>
@@ -37,8 +37,14 @@ ${row('Printed on', escape(new Date(madeAt).toISOString().slice(0, 10)))}
 <li>Choose to restore a backup, pick the newest backup file, and type its passphrase.</li>
 <li>Let the server name lead to the new machine, as it led to the old one.</li>
 </ol>
-<p>Without any backup, a new server of the same name should be given this signing key, in the file
-${code(`${serverName.replaceAll(/[:[\]]/g, '_')}.signing.key`)} of its data directory: other servers know it by that.</p>
+<h2>If there is no backup either</h2>
+<p>Accounts and messages are lost then, but the server can still be the one that others know.</p>
+<ol>
+<li>Install Hearth on another machine, and set it up with the server name that stands above.</li>
+<li>Quit Hearth. Open the file ${code(keyFile)} in its data folder (the page About says where that is) with a text editor.</li>
+<li>Replace what is in it by the signing key above, on one line, letter by letter, and start Hearth again.</li>
+<li>Give everybody the name they had, and have them invited into their rooms again.</li>
+</ol>
 </body>
 </html>
 `;

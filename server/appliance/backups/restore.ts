@@ -1,17 +1,27 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '../../util/random.ts';
-import { randomString } from '../../util/random.ts';
 import type { ArchivedFile, Manifest } from './archive.ts';
-import { type Disk, syncFolder } from './disk.ts';
+import { type Disk, removeQuietly, syncFolder } from './disk.ts';
+import { nameWork } from './leftovers.ts';
 import { checkRoom } from './make.ts';
 import { openBackup } from './read.ts';
 import { explainDisk, refusal } from './refusal.ts';
 import { RESTORE_FOLDER, type Restored, swapIn } from './swap.ts';
 
 /** Makes what was unpacked fit to be used, or throws an Error whose message says why it is not. */
-export type Adopt = (directory: string, of: { readonly serverName: string; readonly madeAt: number }) => Promise<void>;
+export type Adopt = (
+  directory: string,
+  of: {
+    /** Where it is to go. */
+    readonly dataDir: string;
+    readonly serverName: string;
+    readonly madeAt: number;
+    readonly hasMedia: boolean;
+    readonly signal: AbortSignal;
+  },
+) => Promise<void>;
 
 export interface RestoreOrder {
   readonly path: string;
@@ -40,7 +50,8 @@ export interface RestoreOutcome extends Restored {
 export async function restoreBackup(order: RestoreOrder): Promise<RestoreOutcome> {
   const { dataDir, signal, progress } = order;
   await using backup = await openBackup(order.path);
-  const staged = `${process.pid}-${randomString(order.random, 8)}`;
+  using work = nameWork(order.random);
+  const { name: staged } = work;
   const directory = join(dataDir, RESTORE_FOLDER, staged);
   let decided = false;
   try {
@@ -53,7 +64,13 @@ export async function restoreBackup(order: RestoreOrder): Promise<RestoreOutcome
     await unpacking.finish();
     if (manifest.server_name !== backup.header.serverName) throw refusal('The backup contradicts itself');
     progress(0.85, 'Checking');
-    await order.adopt(directory, { serverName: manifest.server_name, madeAt: manifest.made_at });
+    await order.adopt(directory, {
+      dataDir,
+      serverName: manifest.server_name,
+      madeAt: manifest.made_at,
+      hasMedia: manifest.media,
+      signal,
+    });
     signal.throwIfAborted();
     progress(0.95, 'Putting everything in its place');
     const restored = await order.whileHeld(async () => {
@@ -67,7 +84,7 @@ export async function restoreBackup(order: RestoreOrder): Promise<RestoreOutcome
   } finally {
     // Once it is decided, what is not in its place yet is all there is of it.
     if (!decided || !existsSync(join(dataDir, RESTORE_FOLDER, 'plan.json'))) {
-      await rm(directory, { recursive: true, force: true });
+      await removeQuietly(directory);
       await removeIfEmpty(join(dataDir, RESTORE_FOLDER));
     }
   }

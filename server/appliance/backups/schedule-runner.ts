@@ -12,8 +12,11 @@ export interface ScheduleNeeds {
   /** Whether this is a moment at which a backup can be made. */
   readonly canBegin: () => boolean;
   /** Makes a backup; rejects where it cannot be made. */
-  readonly run: () => Promise<void>;
+  readonly run: () => Promise<Outcome>;
 }
+
+/** `busy`: another work on backups is under way. `called-off`: by a person, or because the program ends. */
+export type Outcome = 'made' | 'busy' | 'called-off';
 
 /** After a failure, ms; then the next one of the schedule has its turn. */
 const RETRIES_MS = [15 * 60_000, 60 * 60_000, 4 * 3_600_000];
@@ -89,9 +92,15 @@ export class ScheduleRunner {
   async #runDue(): Promise<void> {
     const { clock, log, announcer, records, run } = this.#needs;
     try {
-      await run();
+      const outcome = await run();
+      // It is still due when the program starts again.
+      if (!this.#isStarted) return;
+      if (outcome === 'busy') {
+        this.#retryAt = clock.now() + LOOK_AT_LEAST_MS;
+        return;
+      }
       this.#retries = 0;
-      this.#plan(nextAfter(records.get().schedule, clock.now()), { failure: undefined });
+      this.#plan(nextAfter(records.get().schedule, clock.now()), outcome === 'made' ? { failure: undefined } : {});
     } catch (error) {
       const now = clock.now();
       const message = error instanceof Error ? error.message : 'for an unknown reason';

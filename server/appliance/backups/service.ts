@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { forbidden, MatrixError } from '../../matrix/errors.ts';
 import type { Clock } from '../../util/clock.ts';
@@ -8,18 +8,19 @@ import type { Announcer } from '../announcer.ts';
 import type { Backups as BackupsAnswer, BackupSchedule, RecoverySheet, RestoreResult, Started } from '../contract.ts';
 import type { JobReport, Jobs } from '../jobs/jobs.ts';
 import type { Keeper } from '../lifecycle/keeper.ts';
-import { backupPath, listBackups, removeBackup } from './catalogue.ts';
+import { backupPath, type Listed, listBackups, removeBackup } from './catalogue.ts';
 import type { Disk } from './disk.ts';
 import type { KeyCost } from './format.ts';
+import { nameWork } from './leftovers.ts';
 import { backupName, estimateBytes, type MadeBackup, makeBackup } from './make.ts';
 import type { BackupSource } from './port.ts';
 import { openBackup } from './read.ts';
 import { RecordFile, type SecretStore } from './records.ts';
 import { checkNewPassphrase } from './passphrase.ts';
 import { recoverySheet } from './recovery-sheet.ts';
-import { refusal } from './refusal.ts';
+import { explainDisk, refusal } from './refusal.ts';
 import { type Adopt, restoreBackup } from './restore.ts';
-import { ScheduleRunner } from './schedule-runner.ts';
+import { type Outcome, ScheduleRunner } from './schedule-runner.ts';
 
 export interface BackupsNeeds {
   readonly clock: Clock;
@@ -62,7 +63,17 @@ export class Backups {
   /** Where they are. */
   get directory(): string {
     const { directory } = this.#records.get().schedule;
-    return directory === undefined ? join(this.#needs.dataDir, 'backups') : resolve(directory);
+    return directory === undefined ? this.#ownDirectory : resolve(directory);
+  }
+
+  get #ownDirectory(): string {
+    return join(this.#needs.dataDir, 'backups');
+  }
+
+  /** How it stands with the schedule. */
+  standing(): { readonly failure: BackupsAnswer['lastFailure']; readonly dueAt: number | undefined } {
+    const { schedule, failure, dueAt } = this.#records.get();
+    return { failure, dueAt: schedule.every === 'never' ? undefined : dueAt };
   }
 
   /** Follows the schedule from now on. */
@@ -84,9 +95,19 @@ export class Backups {
     const { schedule, verified, failure } = this.#records.get();
     const { directory: _directory, ...plan } = schedule;
     const { directory } = this;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const listed = await listBackups(directory);
     const { nextAt } = this.#schedule;
+    let listed: Listed[] = [];
+    let freeBytes = 0;
+    let problem: string | undefined;
+    try {
+      this.#findDirectory();
+      listed = await listBackups(directory);
+      freeBytes = await disk.freeBytes(directory);
+    } catch (error) {
+      const explained = explainDisk(error, `The folder ${directory} cannot be used`);
+      if (!(explained instanceof MatrixError)) throw error;
+      problem = explained.message;
+    }
     return {
       directory,
       schedule: {
@@ -99,20 +120,25 @@ export class Backups {
         ...file,
         isVerified: verified[file.name] === file.bytes,
       })),
-      freeBytes: await disk.freeBytes(directory),
+      freeBytes,
       estimateBytes: (await this.#withSource((source) => estimateBytes(source, schedule.media))) ?? 0,
       ...(failure === undefined ? {} : { lastFailure: failure }),
+      ...(problem === undefined ? {} : { problem }),
     };
   }
 
   /** Changes the plan. Throws a refusal for a passphrase that is too short or missing, or a folder that cannot be used. */
-  setSchedule({ passphrase, ...schedule }: BackupSchedule): void {
+  setSchedule({ passphrase, directory: wanted, ...plan }: BackupSchedule): void {
     const { secrets, announcer } = this.#needs;
+    // Within the data it moves with them.
+    const isOwn = wanted === undefined || wanted === this.#ownDirectory;
+    const schedule = isOwn ? plan : { ...plan, directory: wanted };
     if (passphrase !== undefined) checkNewPassphrase(passphrase);
     if (schedule.every !== 'never' && passphrase === undefined && secrets.find(PASSPHRASE) === undefined) {
       throw refusal('Backups on schedule need a passphrase', { field: 'passphrase' });
     }
-    if (schedule.directory !== undefined) this.#checkDirectory(schedule.directory);
+    // One that is chosen already may be on a disk that is not connected at the moment.
+    if (!isOwn && wanted !== this.directory) this.#checkDirectory(wanted);
     if (passphrase !== undefined) secrets.put(PASSPHRASE, passphrase);
     this.#schedule.change(schedule);
     announcer.moved('backups');
@@ -175,7 +201,9 @@ export class Backups {
   }
 
   /** Begins to put a backup in the place of what is here. Throws M_FORBIDDEN where that has people, unless `replace`. */
-  restore({ path, passphrase, replace }: { path: string; passphrase: string; replace: boolean }): Started {
+  restore({ path: given, passphrase, replace }: { path: string; passphrase: string; replace: boolean }): Started {
+    // Windows copies paths with the quotes around them.
+    const path = given.trim().replace(/^"(.*)"$/, '$1');
     const { keeper, jobs, dataDir, adopt, random, disk, announcer } = this.#needs;
     if (!isAbsolute(path)) throw refusal('The whole path of the file is needed', { field: 'path' });
     if (!replace) {
@@ -225,11 +253,12 @@ export class Backups {
     const { clock } = this.#needs;
     const hint = this.#records.get().schedule.passphraseHint;
     const sheet = await this.#withSource((source) => {
-      const { keyId, line } = source.signingKey();
+      const { keyId, line, file } = source.signingKey();
       return recoverySheet({
         serverName: source.serverName,
         signingKey: line,
         keyId,
+        keyFile: file,
         madeAt: clock.now(),
         ...(hint === undefined || hint === '' ? {} : { passphraseHint: hint }),
       });
@@ -238,30 +267,36 @@ export class Backups {
     return sheet;
   }
 
-  /** Resolves when the backup of the schedule is made; rejects with what keeps it from being made. */
-  async #runScheduled(): Promise<void> {
+  /** Rejects with what keeps the backup of the schedule from being made. */
+  async #runScheduled(): Promise<Outcome> {
     const { jobs, secrets } = this.#needs;
     const passphrase = secrets.find(PASSPHRASE);
     if (passphrase === undefined) throw refusal('The passphrase for backups on schedule is not there any more');
     const { media } = this.#records.get().schedule;
-    const { promise, resolve: settle, reject } = Promise.withResolvers<void>();
-    jobs.start({
-      kind: 'backup',
-      title: 'Making the backup of the schedule',
-      canCancel: true,
-      excludes: EXCLUDES,
-      run: async (report) => {
-        try {
-          const made = await this.#make(passphrase, { media, scheduled: true }, report);
-          settle();
-          return made;
-        } catch (error) {
-          reject(error);
-          throw error;
-        }
-      },
-    });
-    await promise;
+    const { promise, resolve: settle, reject } = Promise.withResolvers<Outcome>();
+    try {
+      jobs.start({
+        kind: 'backup',
+        title: 'Making the backup of the schedule',
+        canCancel: true,
+        excludes: EXCLUDES,
+        run: async (report) => {
+          try {
+            const made = await this.#make(passphrase, { media, scheduled: true }, report);
+            settle('made');
+            return made;
+          } catch (error) {
+            if (report.signal.aborted) settle('called-off');
+            else reject(error);
+            throw error;
+          }
+        },
+      });
+    } catch (error) {
+      if (error instanceof MatrixError && error.status === 409) return 'busy';
+      throw error;
+    }
+    return promise;
   }
 
   async #make(
@@ -276,6 +311,7 @@ export class Backups {
     if (source === undefined) throw refusal('There is nothing to back up');
     const { directory } = this;
     try {
+      this.#findDirectory();
       const now = clock.now();
       const made = await makeBackup({
         ...this.#needs,
@@ -289,7 +325,7 @@ export class Backups {
         progress: (share, step) => report.progress(share, step),
       });
       await this.#noteVerified(made.name);
-      if (scheduled) await this.#removeOld(source.serverName);
+      if (scheduled) await this.#removeOld(source.serverName, made.name);
       return made;
     } finally {
       opened?.close();
@@ -298,14 +334,24 @@ export class Backups {
   }
 
   /** Only what the schedule of this very server has made; whatever else lies there belongs to somebody. */
-  async #removeOld(serverName: string): Promise<void> {
+  async #removeOld(serverName: string, newest: string): Promise<void> {
+    const { clock, log } = this.#needs;
     const { directory } = this;
-    const own = (await listBackups(directory)).filter(
-      ({ header }) => header?.scheduled === true && header.serverName === serverName,
+    const { keep } = this.#records.get().schedule;
+    const now = clock.now();
+    const older = (await listBackups(directory)).filter(
+      ({ name, header }) => name !== newest && header?.scheduled === true && header.serverName === serverName,
     );
-    for (const { name } of own.slice(this.#records.get().schedule.keep)) {
-      await removeBackup(directory, name);
-      this.#forget(name);
+    // Those of a time that is yet to come were made before a clock that was wrong was set right.
+    const [past, future] = [older.filter(({ madeAt }) => madeAt <= now), older.filter(({ madeAt }) => madeAt > now)];
+    for (const { name } of [...past, ...future].slice(keep - 1)) {
+      try {
+        await removeBackup(directory, name);
+        this.#forget(name);
+      } catch (error) {
+        // The new one is made all the same.
+        log.error({ error: describe(error), name }, 'an old backup could not be removed');
+      }
     }
   }
 
@@ -329,11 +375,32 @@ export class Backups {
   #checkDirectory(directory: string): void {
     const field = 'directory';
     if (!isAbsolute(directory)) throw refusal('The whole path of the folder is needed', { field });
+    using probe = nameWork(this.#needs.random);
+    const file = join(directory, `.hearth-${probe.name}.part`);
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
+      writeFileSync(file, '', { flag: 'wx' });
+      rmSync(file);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw refusal(`That folder cannot be used: ${why}`, { field });
+      throw refusal(describe(explainDisk(error, 'That folder cannot be used')), { field });
+    }
+  }
+
+  /**
+   * Throws a refusal where the folder of backups is not there. One that was chosen is not made anew: most likely it is on a disk
+   * that is not connected, and the backup would go to the one that is.
+   */
+  #findDirectory(): void {
+    const { directory } = this;
+    if (directory === this.#ownDirectory) {
+      try {
+        mkdirSync(directory, { recursive: true, mode: 0o700 });
+      } catch (error) {
+        throw explainDisk(error, `The folder ${directory} cannot be used`);
+      }
+    } else if (!existsSync(directory)) {
+      const advice = 'If it is on another disk, connect that; otherwise choose another folder.';
+      throw refusal(`The folder ${directory} is not there. ${advice}`, { status: 507 });
     }
   }
 
@@ -349,6 +416,10 @@ export class Backups {
       opened.close();
     }
   }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** It says nothing of the file. */

@@ -1,7 +1,5 @@
 import {
   closeSync,
-  copyFileSync,
-  constants,
   existsSync,
   fsyncSync,
   linkSync,
@@ -20,6 +18,8 @@ import { Compile } from 'typebox/schema';
 import { Type } from '../../http/type.ts';
 import { holdDatabase } from '../../storage/connection.ts';
 import { DATABASE_SUFFIXES } from '../../storage/copy.ts';
+import { folderError } from './disk.ts';
+import { isLeftOver } from './leftovers.ts';
 import { fileNameOf } from './names.ts';
 
 /**
@@ -133,7 +133,7 @@ function carryOut(dataDir: string, plan: Plan): Restored {
   return { serverName: plan.server_name, kept: isEmpty ? undefined : kept };
 }
 
-/** A file stays until the new one takes its place in one step; a folder has to make room first. */
+/** A file stays until the new one takes its place in one step, where that can be; a folder has to make room first. */
 function keep(target: string, kept: string): void {
   if (!existsSync(target)) return;
   if (lstatSync(target).isDirectory()) {
@@ -144,9 +144,8 @@ function keep(target: string, kept: string): void {
   try {
     linkSync(target, kept);
   } catch {
-    // Not every file system has links. A copy that was not finished must not look like one.
-    copyFileSync(target, `${kept}.part`, constants.COPYFILE_FICLONE);
-    renameSync(`${kept}.part`, kept);
+    // Not every file system has links. Until the new one is there, the plan is.
+    renameSync(target, kept);
   }
 }
 
@@ -177,20 +176,9 @@ function clearStaged(dataDir: string): void {
   const folder = join(dataDir, RESTORE_FOLDER);
   if (!existsSync(folder)) return;
   for (const name of readdirSync(folder)) {
-    if (isOver(Number(name.split('-', 1)[0]))) rmSync(join(folder, name), { recursive: true, force: true });
+    if (isLeftOver(name)) rmSync(join(folder, name), { recursive: true, force: true });
   }
   if (readdirSync(folder).length === 0) rmdirSync(folder);
-}
-
-function isOver(pid: number): boolean {
-  if (pid === process.pid) return false;
-  if (!Number.isSafeInteger(pid) || pid <= 0) return true;
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ESRCH';
-  }
 }
 
 function writeDurably(path: string, text: string): void {
@@ -206,6 +194,8 @@ function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
   try {
     fsyncSync(folder);
+  } catch (error) {
+    if (!folderError(error)) throw error;
   } finally {
     closeSync(folder);
   }
