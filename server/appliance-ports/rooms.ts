@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RoomDetails, RoomSummary, StrangerInvite } from '../appliance/contract.ts';
 import type { RoomListing, RoomsPort } from '../appliance/rooms/port.ts';
 import type { Composition } from '../compose.ts';
@@ -14,6 +15,11 @@ const COUNTING_MS = 500;
 const MEMBERS_SHOWN = 1000;
 /** Names of members that stand for the name of a room that has none. */
 const NAMED = 3;
+/** How much is done at a stretch, of many rooms. */
+const ROOMS_AT_ONCE = 1_000;
+const NAMES_AT_ONCE = 100;
+const SORTED_AT_ONCE = 1_000;
+const SPACE = 'm.space';
 
 type Parts = Pick<Composition, 'accounts' | 'accountData' | 'directory' | 'membership' | 'rooms'> & {
   readonly config: Pick<Config, 'serverName'>;
@@ -29,38 +35,101 @@ interface Candidate {
   readonly alias: string | undefined;
   readonly members: number;
   readonly isEncrypted: boolean;
+  readonly isSpace: boolean;
   readonly bytes: number;
 }
+
+type Summary = ReturnType<Parts['directory']['summaries']['find']>;
 
 export function roomsPort(parts: Parts): RoomsPort {
   const { accounts, directory, membership, rooms, db } = parts;
   const { serverName } = parts.config;
   const { members, state, purges, sizes } = rooms;
+  /** Names that were made of members, good until something happens in the room. */
+  const namesMade = new Map<RoomId, { readonly name: string; readonly lastPosition: number }>();
 
-  function listCandidates(): Candidate[] {
-    const known = new Map(directory.summaries.list().map((summary) => [summary.roomId, summary]));
+  function candidateOf(
+    { roomId, version, lastPosition }: { roomId: RoomId; version: string; lastPosition: number },
+    summary: Summary,
+    bytes: number,
+  ): Candidate {
+    return {
+      roomId,
+      version,
+      lastPosition,
+      name: summary?.name,
+      alias: summary?.canonicalAlias,
+      members: summary?.joinedMembers ?? 0,
+      isEncrypted: summary?.encryption !== undefined,
+      isSpace: summary?.roomType === SPACE,
+      bytes,
+    };
+  }
+
+  /** All of them; others have their turn meanwhile. Rooms of which nothing is known but that they are blocked come last. */
+  async function listCandidates(): Promise<Candidate[]> {
+    const known = new Map<string, Summary>();
+    for (let last: string | undefined = ''; last !== undefined; ) {
+      const some = directory.summaries.listAfter(last, ROOMS_AT_ONCE);
+      for (const summary of some) known.set(summary.roomId, summary);
+      last = some.at(-1)?.roomId;
+      await nextTurn();
+    }
     const sizeOf = sizes.list();
-    return rooms.list().map(({ roomId, version, lastPosition }) => {
-      const summary = known.get(roomId);
-      return {
-        roomId,
-        version,
-        lastPosition,
-        name: summary?.name,
-        alias: summary?.canonicalAlias,
-        members: summary?.joinedMembers ?? 0,
-        isEncrypted: summary?.encryption !== undefined,
-        bytes: sizeOf.get(roomId)?.bytes ?? 0,
-      };
-    });
+    await nextTurn();
+    const found: Candidate[] = [];
+    for (const room of rooms.list()) {
+      found.push(candidateOf(room, known.get(room.roomId), sizeOf.get(room.roomId)?.bytes ?? 0));
+    }
+    await nextTurn();
+    const listed = new Set<string>(found.map(({ roomId }) => roomId));
+    for (const roomId of purges.listBlocked()) {
+      if (!listed.has(roomId)) found.push(candidateOf({ roomId, version: '', lastPosition: 0 }, undefined, 0));
+    }
+    return found;
+  }
+
+  function findCandidate(roomId: RoomId): Candidate | undefined {
+    const version = state.findCurrent(roomId, 'm.room.create', '')?.version.id;
+    if (version === undefined && !purges.isBlocked(roomId)) return undefined;
+    const bytes = sizes.of(roomId).bytes;
+    return candidateOf({ roomId, version: version ?? '', lastPosition: 0 }, directory.summaries.find(roomId), bytes);
   }
 
   /** What clients call a room without a name, about (spec: "Calculating the display name for a room"). */
   function nameByMembers(roomId: RoomId): string {
     const count = members.countMembers(roomId, 'join');
-    const names = members.listSome(roomId, 'join', NAMED).map(({ userId, displayName }) => displayName ?? userId);
-    if (names.length === 0) return 'Empty room';
-    return count > NAMED ? `${names.join(', ')} and ${count - NAMED} more` : names.join(', ');
+    const named = (how: 'join' | 'leave'): string[] =>
+      members.listSome(roomId, how, NAMED).map(({ userId, displayName }) => displayName ?? userId);
+    const names = named('join');
+    if (names.length > 0) return count > NAMED ? `${names.join(', ')} and ${count - NAMED} more` : names.join(', ');
+    const left = named('leave');
+    return left.length === 0 ? 'Empty room' : `Empty room (was ${left.join(', ')})`;
+  }
+
+  /** By which the room is listed, and found. */
+  function shownName({ roomId, name, alias, version, lastPosition }: Candidate): string {
+    const own = name ?? alias;
+    if (own !== undefined) return own;
+    if (version === '') return roomId;
+    const made = namesMade.get(roomId);
+    if (made !== undefined && made.lastPosition === lastPosition) return made.name;
+    const fresh = nameByMembers(roomId);
+    if (lastPosition > 0) namesMade.set(roomId, { name: fresh, lastPosition });
+    return fresh;
+  }
+
+  async function search(candidates: readonly Candidate[], words: string): Promise<readonly Candidate[]> {
+    const wanted = words.trim().toLowerCase();
+    if (wanted === '') return candidates;
+    const found: Candidate[] = [];
+    for (const [index, candidate] of candidates.entries()) {
+      if (index % NAMES_AT_ONCE === 0) await nextTurn();
+      const { roomId, alias = '' } = candidate;
+      const isFound = [roomId, alias, shownName(candidate)].some((text) => text.toLowerCase().includes(wanted));
+      if (isFound) found.push(candidate);
+    }
+    return found;
   }
 
   function nameOf(roomId: RoomId): string {
@@ -81,16 +150,17 @@ export function roomsPort(parts: Parts): RoomsPort {
   }
 
   function summarise(candidate: Candidate, direct: ReadonlySet<string>): RoomSummary {
-    const { roomId, version, alias, isEncrypted, bytes } = candidate;
+    const { roomId, version, alias, isEncrypted, isSpace, bytes } = candidate;
     const latest = rooms.timeline.findLatest(roomId);
     return {
       roomId,
-      name: candidate.name ?? alias ?? nameByMembers(roomId),
+      name: shownName(candidate),
       ...(alias === undefined ? {} : { alias }),
       localMembers: members.listLocalJoined(roomId).length,
       members: members.countMembers(roomId, 'join'),
       isEncrypted,
       isDirect: direct.has(roomId),
+      ...(isSpace ? { isSpace } : {}),
       isBlocked: purges.isBlocked(roomId),
       version,
       bytes,
@@ -109,9 +179,9 @@ export function roomsPort(parts: Parts): RoomsPort {
   }
 
   return {
-    list: async ({ search, order, from, limit }) => {
+    list: async ({ search: words, order, from, limit }) => {
       await sizes.refresh(COUNTING_MS);
-      const found = listCandidates().filter(matches(search)).toSorted(ORDERS[order]);
+      const found = await sortInPieces(await search(await listCandidates(), words), ORDERS[order]);
       const direct = listDirect();
       const page = found.slice(from, from + limit).map((candidate) => summarise(candidate, direct));
       return {
@@ -123,7 +193,7 @@ export function roomsPort(parts: Parts): RoomsPort {
 
     get: async (roomId): Promise<RoomDetails> => {
       await sizes.refresh(COUNTING_MS);
-      const candidate = listCandidates().find((each) => each.roomId === roomId);
+      const candidate = findCandidate(roomId);
       if (candidate === undefined) throw notFound('There is no such room here');
       const levels = state.findCurrent(roomId, 'm.room.power_levels', '')?.content;
       const creators = creatorsOf(state.findCurrent(roomId, 'm.room.create', ''));
@@ -141,7 +211,7 @@ export function roomsPort(parts: Parts): RoomsPort {
           powerLevel: powerOf(userId, levels, creators),
         })),
         servers: members.listServers(roomId).toSorted(),
-        events: sizes.list().get(roomId)?.events ?? 0,
+        events: sizes.of(roomId).events,
         stateEvents: state.currentState(roomId).size,
       };
     },
@@ -184,23 +254,39 @@ export function roomsPort(parts: Parts): RoomsPort {
 
 const ORDERS: Readonly<Record<RoomListing['order'], (a: Candidate, b: Candidate) => number>> = {
   // Rooms without a name come last.
-  name: (a, b) => compareNames(a.name ?? a.alias, b.name ?? b.alias) || a.roomId.localeCompare(b.roomId),
-  size: (a, b) => b.bytes - a.bytes || a.roomId.localeCompare(b.roomId),
-  members: (a, b) => b.members - a.members || a.roomId.localeCompare(b.roomId),
-  activity: (a, b) => b.lastPosition - a.lastPosition,
+  name: (a, b) => compareNames(a.name ?? a.alias, b.name ?? b.alias) || compareIds(a, b),
+  size: (a, b) => b.bytes - a.bytes || compareIds(a, b),
+  members: (a, b) => b.members - a.members || compareIds(a, b),
+  activity: (a, b) => b.lastPosition - a.lastPosition || compareIds(a, b),
 };
 const collator = new Intl.Collator('en', { sensitivity: 'base', numeric: true });
+
+function compareIds({ roomId: a }: Candidate, { roomId: b }: Candidate): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** Sorted, with others having their turn meanwhile: thousands of names take a while to compare. */
+async function sortInPieces<Item>(items: readonly Item[], compare: (a: Item, b: Item) => number): Promise<Item[]> {
+  let runs: Item[][] = [];
+  for (let start = 0; start < items.length; start += SORTED_AT_ONCE) {
+    runs.push(items.slice(start, start + SORTED_AT_ONCE).sort(compare));
+    await nextTurn();
+  }
+  while (runs.length > 1) {
+    const merged: Item[][] = [];
+    for (let index = 0; index < runs.length; index += 2) {
+      // Made of two that are in order, which the engine's sort takes as they are.
+      merged.push([...(runs[index] ?? []), ...(runs[index + 1] ?? [])].sort(compare));
+      await nextTurn();
+    }
+    runs = merged;
+  }
+  return runs[0] ?? [];
+}
 
 function compareNames(a: string | undefined, b: string | undefined): number {
   if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined);
   return collator.compare(a, b);
-}
-
-function matches(search: string): (candidate: Candidate) => boolean {
-  const wanted = search.trim().toLowerCase();
-  if (wanted === '') return () => true;
-  return ({ roomId, name = '', alias = '' }) =>
-    [roomId, name, alias].some((text) => text.toLowerCase().includes(wanted));
 }
 
 /** From room version 12 on, creators stand above all power levels. */

@@ -96,5 +96,11 @@ export const federationMigrations: MigrationSet = {
         CREATE UNIQUE INDEX outgoing_edus_by_key ON outgoing_edus (server, type, key) WHERE key IS NOT NULL;
       `,
     },
+    {
+      sql: `
+        -- The event itself (JSON), where it is gone from its room, which was removed here before all had it.
+        ALTER TABLE outgoing_pdus ADD COLUMN pdu TEXT;
+      `,
+    },
   ],
 };

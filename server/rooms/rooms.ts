@@ -85,7 +85,7 @@ export interface Rooms {
     | undefined;
   /** Rooms with a state, in no order: this server has, or had, somebody in them. */
   list(): readonly { readonly roomId: RoomId; readonly version: string; readonly lastPosition: number }[];
-  readonly sizes: Pick<RoomSizes, 'list' | 'refresh'>;
+  readonly sizes: Pick<RoomSizes, 'list' | 'of' | 'refresh'>;
   /** Where rooms are removed for good, or closed. */
   readonly purges: RoomPurges;
   /** What is wrong with the stored rooms, a sentence each; empty if all is well. Reads everything. */

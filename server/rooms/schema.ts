@@ -273,5 +273,13 @@ export const migrations: MigrationSet = {
         INSERT INTO room_sizes_progress VALUES (1, 0);
       `,
     },
+    {
+      sql: `
+        -- Without it, every event that is removed has the extremities of all rooms looked through.
+        CREATE INDEX forward_extremities_by_event ON forward_extremities (event_nid);
+        -- Asked with every sync.
+        CREATE INDEX purges_by_position ON purges (position) WHERE position IS NOT NULL;
+      `,
+    },
   ],
 };

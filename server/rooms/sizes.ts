@@ -31,6 +31,7 @@ export class RoomSizes {
   readonly #remove: WriteStatement;
   readonly #list: ReadStatement<{ room_id: string; events: number; bytes: number }>;
   readonly #find: ReadStatement<RoomSize>;
+  readonly #findById: ReadStatement<RoomSize>;
   #counting: Promise<void> | undefined;
   #isStopped = false;
 
@@ -51,12 +52,20 @@ export class RoomSizes {
     this.#setCounted = db.prepareWrite('UPDATE room_sizes_progress SET counted = ?');
     this.#remove = db.prepareWrite('DELETE FROM room_sizes WHERE room_nid = ?');
     this.#find = db.prepareRead('SELECT events, bytes FROM room_sizes WHERE room_nid = ?');
+    this.#findById = db.prepareRead(
+      'SELECT events, bytes FROM room_sizes JOIN rooms USING (room_nid) WHERE room_id = ?',
+    );
     this.#list = db.prepareRead('SELECT room_id, events, bytes FROM room_sizes JOIN rooms USING (room_nid)');
   }
 
   /** By room, as far as it was counted. */
   list(): ReadonlyMap<string, RoomSize> {
     return new Map(this.#list.list().map(({ room_id: roomId, events, bytes }) => [roomId, { events, bytes }]));
+  }
+
+  /** Of the room with this ID, as far as it was counted. */
+  of(roomId: string): RoomSize {
+    return this.#findById.find(roomId) ?? { events: 0, bytes: 0 };
   }
 
   /** Of one room, as far as it was counted. */

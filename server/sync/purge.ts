@@ -7,8 +7,15 @@ export function syncPurge(db: Database, lists: readonly { forget(users: readonly
   return {
     ...purgeBy(db, {
       room: [
-        `DELETE FROM sliding_sent WHERE (connection_nid, part, room_id) IN (
-          SELECT connection_nid, part, room_id FROM sliding_sent WHERE room_id = ? LIMIT ?)`,
+        // From one part of a connection to the next: what all connections hold of all rooms is much.
+        `WITH RECURSIVE parts (nid, part) AS (
+          SELECT connection_nid, (SELECT min(part) FROM sliding_sent AS s WHERE s.connection_nid = c.connection_nid)
+          FROM sliding_connections AS c
+          UNION ALL
+          SELECT nid, (SELECT min(s.part) FROM sliding_sent AS s WHERE s.connection_nid = nid AND s.part > parts.part)
+          FROM parts WHERE part IS NOT NULL)
+        DELETE FROM sliding_sent WHERE (connection_nid, part, room_id) IN (
+          SELECT nid, part, ? FROM parts WHERE part IS NOT NULL) AND ? > 0`,
         'DELETE FROM sliding_bumps WHERE room_id = ? AND ? > 0',
       ],
     }),

@@ -76,6 +76,8 @@ test('what a TURN server may answer: each has its own words', async () => {
     ['forged', /^bad: The TURN server answers with another password than ours/],
     ['full', /^warning: The TURN server is used to capacity/],
     ['no-udp', /^bad: The TURN server does not relay by UDP/],
+    ['six-only', /^good: Calls can be relayed: what was sent through it came back/],
+    ['no-relay', /^bad: The TURN server has no address to relay from\. → .*relay-ip=/],
     ['forbidden', /^bad: The TURN server forbids it/],
     ['nowhere', /^bad: It grants a relay but does not say where/],
     ['silent', /^bad: .* does not answer \(UDP\)\. → Open port/],
@@ -85,6 +87,8 @@ test('what a TURN server may answer: each has its own words', async () => {
     const limits = mode === 'silent' || mode === 'garbage' ? { ...usualLimits, connectMs: 300 } : usualLimits;
     const finding = await checkTurn(uri, check(world, { world: world.view({ limits }) }));
     assert.match(words(finding), expected, mode);
+    const isSix = finding.details?.some((line) => line.startsWith('It relays from IPv6 addresses only')) === true;
+    assert.equal(isSix, mode === 'six-only', mode);
   }
   assert.ok(played.released > 0, 'what was granted is given back');
   played.mode = 'wrong-password';

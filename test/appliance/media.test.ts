@@ -94,3 +94,40 @@ test('what nobody looks at of other servers is removed, and fetched again when s
   assert.deepEqual((await house.call('GET /media/summary')).remote.files, 0);
   assert.equal((await anna.get(path)).status, 200);
 });
+
+test('pictures of people and rooms are told as such, and the totals are what is there', async () => {
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir);
+  const anna = await moveIn(house, 'anna');
+  const face = await upload(anna, 'face', 100, 'face.png');
+  const sign = await upload(anna, 'sign', 200, 'sign.png');
+  const plain = await upload(anna, 'plain', 300, 'plain.txt');
+  expectOk(
+    await anna.put(`/_matrix/client/v3/profile/${anna.userId}/avatar_url`, { avatar_url: `mxc://localhost/${face}` }),
+  );
+  const avatar = { type: 'm.room.avatar', state_key: '', content: { url: `mxc://localhost/${sign}` } };
+  await anna.createRoom({ name: 'Kitchen', initial_state: [avatar] });
+  const { media } = await house.call('GET /media', { query: { order: 'age' } });
+  assert.deepEqual(
+    media.map(({ mediaId, pictureOf }) => [mediaId, pictureOf]),
+    [
+      [plain, undefined],
+      [sign, 'Kitchen'],
+      [face, 'anna'],
+    ],
+  );
+  // Announced and filled later, and one that nothing comes of.
+  const announced = async (): Promise<string> =>
+    expectOk(await anna.post('/_matrix/media/v1/create')).content_uri.replace('mxc://localhost/', '');
+  await announced();
+  const later = await announced();
+  expectOk(
+    await anna.request('PUT', `/_matrix/media/v3/upload/localhost/${later}`, {
+      body: 'later',
+      headers: { 'content-type': 'text/plain' },
+    }),
+  );
+  assert.deepEqual((await house.call('GET /media/summary')).local, { files: 4, bytes: 605 });
+  await house.call('POST /media/remove', { body: { media: [{ origin: 'localhost', mediaId: later }] } });
+  assert.deepEqual((await house.call('GET /media/summary')).local, { files: 3, bytes: 600 });
+});

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectOk } from '../kit/test-client.ts';
 import { eventually, TestNetwork } from '../kit/test-network.ts';
-import { findDamage, messagesIn, moveIn, placeOf, roomyDataDir, startRoomy } from './household-kit.ts';
+import { findDamage, messagesIn, moveIn, placeOf, roomyDataDir, startRoomy, welcome } from './household-kit.ts';
 
 test('other servers see everybody leave a room that is removed here, which may be joined again later', async () => {
   await using world = await TestNetwork.start(['away.test']);
@@ -43,6 +43,37 @@ test('other servers see everybody leave a room that is removed here, which may b
     await eventually('the other room goes on', async () => (await messagesIn(dora, kept)).includes('still here'));
   }
   assert.deepEqual(await findDamage(dataDir, 'home.test'), []);
+});
+
+test('a server that is away while a room is removed hears afterwards that everybody has left', async () => {
+  await using world = await TestNetwork.start(['away.test']);
+  const { network, servers } = world;
+  const [away] = servers;
+  using dataDir = roomyDataDir({ serverName: 'home.test', config: await network.configOf('home.test') });
+  await using house = await startRoomy(dataDir, { network: network.wayFrom('home.test') });
+  network.place('home.test', placeOf(house));
+  const anna = await moveIn(house, 'anna');
+  const ben = await welcome(house, 'ben');
+  const dora = await away.register('dora');
+  const roomId = await anna.createRoom({ preset: 'public_chat', name: 'Bridge' });
+  await ben.join(roomId);
+  expectOk(await dora.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}`, {}, { via: 'home.test' }));
+  const membersFor = async (): Promise<string[]> =>
+    Object.keys(
+      expectOk(await dora.get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/joined_members`)).joined,
+    );
+  await eventually('all are in it', async () => (await membersFor()).length === 3);
+
+  network.cut('home.test', away);
+  await anna.send(roomId, 'unheard');
+  const { jobId } = await house.call('POST /rooms/{roomId}/purge', { params: { roomId } });
+  const job = await house.finished(jobId);
+  assert.equal(job.state, 'done', JSON.stringify(job));
+  assert.equal((await house.call('GET /rooms')).total, 0);
+  network.mend('home.test', away);
+  await dora.send(roomId, 'is nobody here?');
+  await eventually('Dora is alone', async () => (await membersFor()).join() === dora.userId);
+  assert.ok((await messagesIn(dora, roomId)).includes('unheard'), 'what was on its way arrives as well');
 });
 
 test('an invite from somebody of another server is shown and declined', async () => {

@@ -269,3 +269,60 @@ test('rooms are listed a page at a time, in the order and by the words that were
   );
   assert.equal((await house.ask('GET /rooms', { query: { limit: 1000 } })).status, 400);
 });
+
+test('a room without a name is found by who is in it, and says who was when all have left', async () => {
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir);
+  const anna = await moveIn(house, 'anna');
+  const ben = await welcome(house, 'ben');
+  const named = await anna.createRoom({ name: 'Kitchen', preset: 'public_chat' });
+  await ben.join(named);
+  const direct = await anna.createRoom({ is_direct: true, invite: [ben.userId] });
+  const space = await anna.createRoom({ name: 'House', creation_content: { type: 'm.space' } });
+  const find = async (search: string): Promise<string[]> =>
+    (await house.call('GET /rooms', { query: { search } })).rooms.map(({ roomId }) => roomId);
+  assert.deepEqual(await find('Ben'), [], 'who is only invited is not in it');
+  await ben.join(direct);
+  assert.deepEqual(await find('Ben'), [direct]);
+  for (const who of [anna, ben])
+    expectOk(await who.post(`/_matrix/client/v3/rooms/${encodeURIComponent(direct)}/leave`));
+  const [empty] = (await house.call('GET /rooms', { query: { search: 'empty' } })).rooms;
+  assert.match(empty?.name ?? '', /^Empty room \(was .*anna.*, .*ben.*\)$/);
+  assert.equal((await house.call('GET /rooms/{roomId}', { params: { roomId: space } })).isSpace, true);
+  assert.equal((await house.call('GET /rooms/{roomId}', { params: { roomId: named } })).isSpace, undefined);
+});
+
+test('a room that was blocked and then removed stays in the list, where it can be allowed again', async () => {
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir);
+  const anna = await moveIn(house, 'anna');
+  const roomId = await anna.createRoom({ preset: 'public_chat', name: 'Spam' });
+  await house.call('PUT /rooms/{roomId}/blocked', { params: { roomId }, body: { blocked: true } });
+  const { jobId } = await house.call('POST /rooms/{roomId}/purge', { params: { roomId } });
+  assert.equal((await house.finished(jobId)).state, 'done');
+  const [listed] = (await house.call('GET /rooms')).rooms;
+  assert.deepEqual(
+    [listed?.roomId, listed?.name, listed?.isBlocked, listed?.bytes, listed?.version],
+    [roomId, roomId, true, 0, ''],
+  );
+  assert.equal((await house.call('GET /rooms/{roomId}', { params: { roomId } })).isBlocked, true);
+  assert.equal((await house.ask('POST /rooms/{roomId}/purge', { params: { roomId } })).status, 404);
+  await house.call('PUT /rooms/{roomId}/blocked', { params: { roomId }, body: { blocked: false } });
+  assert.equal((await house.call('GET /rooms')).total, 0);
+});
+
+test('removing an event looks at what belongs to it alone, however much there is', async () => {
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir);
+  await house.appliance.stop();
+  inDatabase(databaseOf(house), (db) => {
+    for (const sql of [
+      'DELETE FROM events WHERE event_nid IN (SELECT value FROM json_each(NULL))',
+      'DELETE FROM appservice_events WHERE event_id IN (SELECT value FROM json_each(NULL))',
+    ]) {
+      const plan = db.prepare<[], { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all();
+      const scans = plan.map(({ detail }) => detail).filter((step) => /^SCAN (?!json_each)/.test(step));
+      assert.deepEqual(scans, [], sql);
+    }
+  });
+});

@@ -410,3 +410,30 @@ test('a clock that is set back or ahead does not keep a server waiting for longe
     assert.deepEqual(peers.eventsOf(AWAY), ['news']);
   }
 });
+
+test('the last that was said in a room that was removed reaches a server that comes back, whenever that is', async (t) => {
+  const first = outgoing(t);
+  const { peers, pdus, clock, db, sender, sendEvents } = first;
+  peers.unplug(AWAY);
+  const said = names(60);
+  sendEvents([...said, 'left'], [AWAY, FAR]);
+  sendEvents(['elsewhere'], [AWAY], GARDEN);
+  await until(() => peers.eventsOf(FAR).includes('left') && peers.tried.some((each) => each.server === AWAY), 'tried');
+  await until(() => !sender.isSending(KITCHEN), 'nobody who can be reached lacks anything');
+  let removed = 0;
+  db.write((tx) => {
+    sender.keepApart(tx, KITCHEN);
+    removed = sender.abandonRoom(tx, KITCHEN, 1_000);
+  });
+  assert.ok(removed <= 11, 'the newest fifty stay');
+  db.write((tx) => assert.equal(sender.abandonRoom(tx, KITCHEN, 1_000), 0));
+  for (const name of [...said, 'left']) pdus.set(event(name), undefined);
+
+  // By then only one event of each room is kept for a server that lags.
+  await clock.advance(2 * HOUR);
+  const { peers: later } = await first.restart();
+  later.back(AWAY);
+  await clock.advance(LEFT_ALONE_MS);
+  await until(() => later.eventsOf(AWAY).includes('left'), 'it has heard of it');
+  assert.deepEqual(later.eventsOf(AWAY), [...said.slice(-49), 'left', 'elsewhere']);
+});

@@ -115,3 +115,40 @@ test('what was not finished is gone on with when the server runs again', async (
   assert.deepEqual(again.rooms.checkConsistency(), []);
   await again.rooms.stop();
 });
+
+test('a step that does not work holds the removal up and is tried again', async (t) => {
+  let failures = 2;
+  const home = household(t, {
+    purge: {
+      leave: () => Promise.resolve(),
+      isSending: () => false,
+      hooks: () => [
+        {
+          beforeLeaving: (_tx, { users }) => {
+            assert.deepEqual(users, [alice, bob]);
+            return 0;
+          },
+          room: () => {
+            failures -= 1;
+            if (failures >= 0) throw new Error('the disk is full');
+            return 0;
+          },
+        },
+      ],
+    },
+  });
+  const roomId = await livelyRoom(home, '12');
+  const told: [string, boolean][] = [];
+  const over = home.rooms.purges.purge(roomId, ({ step }, isHeldUp) => void told.push([step, isHeldUp]));
+  await home.clock.advance(120_000);
+  assert.equal((await over).step, 'done');
+  assert.deepEqual(
+    told.filter(([, isHeldUp]) => isHeldUp),
+    [
+      ['removing', true],
+      ['removing', true],
+    ],
+  );
+  assert.equal(home.rooms.purges.isClosed(roomId), false);
+  assert.deepEqual(home.rooms.checkConsistency(), []);
+});

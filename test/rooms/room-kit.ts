@@ -107,7 +107,10 @@ export interface Household {
 export function household(
   t: TestContext,
   options: Partial<
-    Pick<RoomsOptions, 'projections' | 'isErased' | 'redactionRetentionMs' | 'prejoinState' | 'dummyEventsThreshold'>
+    Pick<
+      RoomsOptions,
+      'projections' | 'isErased' | 'purge' | 'redactionRetentionMs' | 'prejoinState' | 'dummyEventsThreshold'
+    >
   > = {},
 ): Household {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-rooms-'));

@@ -26,6 +26,30 @@ export const calls = {
   'calls.guests': 'Guests may use it too',
   'calls.guests-help': 'People without an account, in rooms that are open to them.',
   'calls.saved': 'The settings for calls have been saved.',
+  'calls.guide': 'A TURN server of your own',
+  'calls.guide-lead': 'With coturn, which is free. Takes about a quarter of an hour.',
+  'calls.guide-show': 'Step by step',
+  'calls.guide-machine':
+    'It needs a computer that can be reached from the internet and always runs: a small rented server does best; at home, one to which the router forwards the ports below. Commands are for Debian and Ubuntu.',
+  'calls.guide-name':
+    'Give it a name: an A record (and AAAA for IPv6) that leads to it. Its address alone does as well.',
+  'calls.guide-host': 'Name or address of the TURN server',
+  'calls.guide-host-wrong': 'Only the name or address, such as turn.example.com.',
+  'calls.guide-install': 'Install coturn on it.',
+  'calls.guide-terminal-install': 'To install it, in its terminal',
+  'calls.guide-terminal-start': 'To start it, in its terminal',
+  'calls.guide-config-other':
+    'Another secret is set here already. With this one, have it filled in and saved again; or write that other one in its place.',
+  'calls.guide-config':
+    'Put this into its configuration file, in place of what stands there. The secret was made just now, for you.',
+  'calls.guide-router':
+    'Behind a router, without the # in front: the public address, the one at home, and that one again.',
+  'calls.guide-ports':
+    'Open these ports in its firewall, and forward them where it stands behind a router: 3478 (UDP and TCP), and {first} to {last} (UDP).',
+  'calls.guide-start': 'Start it.',
+  'calls.guide-fill': 'Have address and secret filled in above, save them, then press “Test now”.',
+  'calls.guide-use': 'Fill them in',
+  'calls.guide-filled': 'Filled in above. Save it there.',
   'calls.test': 'Test',
   'calls.test-lead': 'Has each TURN server relay something, as an app would.',
   'calls.test-run': 'Test now',

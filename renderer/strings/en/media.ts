@@ -48,6 +48,8 @@ export const media = {
   'media.access': 'Looked at',
   'media.quarantined': 'kept back',
   'media.protected': 'protected',
+  'media.picture-of': 'picture of {who}',
+  'media.remove-pictures': 'Among them is the picture of: {who}. Apps show a letter instead from then on.',
   'media.chosen': { one: '{count} chosen, {size}', other: '{count} chosen, {size}' },
   'media.choose-none': 'Choose none',
   'media.remove': 'Remove',
@@ -62,5 +64,5 @@ export const media = {
     other: '{count} of them are of other servers, and can be fetched again from there.',
   },
   'media.removed': { one: '{count} file removed, {size} free.', other: '{count} files removed, {size} free.' },
-  'media.removed-some': '{removed} of {chosen} files removed, {size} free. Those that are protected stay.',
+  'media.removed-some': '{removed} of {chosen} files removed, {size} free. The others were gone already.',
 } as const;

@@ -11,6 +11,7 @@ import { useRestartNote } from '../../components/restart.tsx';
 import { useToast } from '../../components/toasts.tsx';
 import { joinQuantity, splitQuantity } from '../../models/quantity.ts';
 import { text } from '../../strings/text.ts';
+import type { Proposal } from './turn-guide.tsx';
 
 type Way = 'secret' | 'password';
 
@@ -26,12 +27,23 @@ function linesOf(typed: string): string[] {
 }
 
 /** Where the TURN servers are, and how apps sign in to them. */
-export function CallsForm({ settings }: { settings: Calls['settings'] }): ReactNode {
-  const [uris, setUris] = useState(settings.uris.join('\n'));
+export function CallsForm({
+  settings,
+  proposal,
+  onSaved,
+}: {
+  settings: Calls['settings'];
+  /** Filled in instead of what is set. */
+  proposal: Proposal | undefined;
+  onSaved: () => void;
+}): ReactNode {
+  const [uris, setUris] = useState((proposal?.uris ?? settings.uris).join('\n'));
   const [way, setWay] = useState<Way>(
-    !settings.hasSharedSecret && (settings.hasPassword || settings.username !== undefined) ? 'password' : 'secret',
+    proposal === undefined && !settings.hasSharedSecret && (settings.hasPassword || settings.username !== undefined)
+      ? 'password'
+      : 'secret',
   );
-  const [secret, setSecret] = useState('');
+  const [secret, setSecret] = useState(proposal?.secret ?? '');
   const [username, setUsername] = useState(settings.username ?? '');
   const [password, setPassword] = useState('');
   const [lifetime, setLifetime] = useState(() => splitQuantity('duration', settings.lifetimeSeconds * 1000));
@@ -61,6 +73,7 @@ export function CallsForm({ settings }: { settings: Calls['settings'] }): ReactN
     setSecret('');
     setPassword('');
     note(changed);
+    onSaved();
     toast.done(text('calls.saved'));
   };
   return (

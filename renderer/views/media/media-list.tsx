@@ -111,8 +111,11 @@ const COLUMNS: readonly Column<MediaItem>[] = [
       <span className="who-names">
         <strong className="break">{nameOf(item)}</strong>
         <span className="muted small break">{item.type}</span>
-        {(item.isQuarantined || item.isProtected) && (
+        {(item.isQuarantined || item.isProtected || item.pictureOf !== undefined) && (
           <span className="badges">
+            {item.pictureOf !== undefined && (
+              <Badge icon="person">{text('media.picture-of', { who: item.pictureOf })}</Badge>
+            )}
             {item.isQuarantined && <Badge tone="warning">{text('media.quarantined')}</Badge>}
             {item.isProtected && <Badge icon="lock">{text('media.protected')}</Badge>}
           </span>
@@ -157,11 +160,13 @@ function ChosenBar({ chosen, onClear }: { chosen: readonly MediaItem[]; onClear:
   const size = formatBytes(chosen.reduce((sum, { bytes }) => sum + bytes, 0));
   const local = chosen.filter(({ origin }) => origin === serverName).length;
   const remote = chosen.length - local;
+  const pictures = [...new Set(chosen.flatMap(({ pictureOf }) => pictureOf ?? []))];
   const press = async (): Promise<void> => {
     const isMeant = await confirm({
       title: text('media.remove-title', { count: chosen.length }),
       text: (
         <>
+          {pictures.length > 0 && <p>{text('media.remove-pictures', { who: pictures.join(', ') })}</p>}
           {local > 0 && <p>{text('media.remove-local', { count: local })}</p>}
           {remote > 0 && <p>{text('media.remove-remote', { count: remote })}</p>}
           <p>{text('media.remove-size', { size })}</p>

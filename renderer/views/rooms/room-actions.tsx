@@ -17,21 +17,36 @@ import { roomName } from './room-name.tsx';
 export function RoomActions({ room }: { room: RoomDetails }): ReactNode {
   const [jobId, setJobId] = useState<string>();
   const isUnderWay = useJob(jobId)?.state === 'running';
+  // A room that was removed, or never was here, may still be blocked.
+  const isKept = room.version !== '';
   const [, go] = useLocation();
+  const toast = useToast();
   useJobEndings((job) => {
     // What is left of it is nothing to look at.
-    if (job.id === jobId && job.kind === 'purge' && job.state === 'done') go('/rooms');
+    if (job.id !== jobId || job.kind !== 'purge' || job.state !== 'done') return;
+    const { events = 0, freedBytes = 0 } = figuresOf(job.result);
+    const removed = formatNumber(events);
+    toast.done(
+      freedBytes > 0
+        ? text('room.purged', { events: removed, size: formatBytes(freedBytes) })
+        : text('room.purged-same', { events: removed }),
+    );
+    go('/rooms');
   });
   return (
     <Card title={text('room.actions')}>
       <JobNotice jobId={jobId} />
       <ul className="danger-zone">
-        <Leave room={room} isDisabled={isUnderWay} onStarted={setJobId} />
+        {isKept && <Leave room={room} isDisabled={isUnderWay} onStarted={setJobId} />}
         <Block room={room} />
-        <Purge room={room} isDisabled={isUnderWay} onStarted={setJobId} />
+        {isKept && <Purge room={room} isDisabled={isUnderWay} onStarted={setJobId} />}
       </ul>
     </Card>
   );
+}
+
+function figuresOf(result: unknown): { readonly events?: number; readonly freedBytes?: number } {
+  return typeof result === 'object' && result !== null ? result : {};
 }
 
 interface WorkProps {

@@ -8,13 +8,14 @@ export function roomName({ name, alias }: Pick<RoomSummary, 'name' | 'alias'>): 
 }
 
 export function RoomBadges({ room }: { room: RoomSummary }): ReactNode {
-  const { isEncrypted, isDirect, isBlocked, localMembers } = room;
-  if (!isEncrypted && !isDirect && !isBlocked && localMembers > 0) return null;
+  const { isEncrypted, isDirect, isSpace = false, isBlocked, localMembers } = room;
+  if (!isEncrypted && !isDirect && !isSpace && !isBlocked && localMembers > 0) return null;
   return (
     <span className="badges">
+      {isSpace && <Badge icon="rooms">{text('rooms.space')}</Badge>}
       {isEncrypted && <Badge icon="lock">{text('rooms.encrypted')}</Badge>}
       {isDirect && <Badge icon="person">{text('rooms.direct')}</Badge>}
-      {localMembers === 0 && <Badge tone="warning">{text('rooms.empty-of-us')}</Badge>}
+      {localMembers === 0 && room.version !== '' && <Badge tone="warning">{text('rooms.empty-of-us')}</Badge>}
       {isBlocked && (
         <Badge tone="bad" icon="skipped">
           {text('rooms.blocked')}

@@ -45,9 +45,11 @@ export function RoomPage({ roomId }: { roomId: string }): ReactNode {
                 </Notice>
               )}
               <RoomFacts room={details} />
-              <Card>
-                <Who room={details} />
-              </Card>
+              {isKept(details) && (
+                <Card>
+                  <Who room={details} />
+                </Card>
+              )}
               <RoomActions room={details} />
             </>
           )}
@@ -57,8 +59,23 @@ export function RoomPage({ roomId }: { roomId: string }): ReactNode {
   );
 }
 
+/** Whether anything is stored of the room; else it is only known as one that nobody may enter. */
+function isKept({ version }: RoomDetails): boolean {
+  return version !== '';
+}
+
 function RoomFacts({ room }: { room: RoomDetails }): ReactNode {
   const { roomId, alias, topic, version, bytes, events, stateEvents, lastActivityAt, isEncrypted } = room;
+  const kept: FactList = [
+    [text('room.encryption'), text(isEncrypted ? 'room.encryption-on' : 'room.encryption-off')],
+    [text('room.version'), version],
+    [text('room.size'), formatBytes(bytes)],
+    [
+      text('room.events'),
+      text('room.events-count', { events: formatNumber(events), state: formatNumber(stateEvents) }),
+    ],
+    [text('room.activity'), <Ago key="activity" at={lastActivityAt} none={text('common.never')} />],
+  ];
   return (
     <Card title={text('room.facts')}>
       <Facts
@@ -66,14 +83,7 @@ function RoomFacts({ room }: { room: RoomDetails }): ReactNode {
           [text('room.topic'), topic],
           [text('room.alias'), alias === undefined ? undefined : <Copied key="alias" value={alias} of="room.alias" />],
           [text('room.id'), <Copied key="id" value={roomId} of="room.id" />],
-          [text('room.encryption'), text(isEncrypted ? 'room.encryption-on' : 'room.encryption-off')],
-          [text('room.version'), version],
-          [text('room.size'), formatBytes(bytes)],
-          [
-            text('room.events'),
-            text('room.events-count', { events: formatNumber(events), state: formatNumber(stateEvents) }),
-          ],
-          [text('room.activity'), <Ago key="activity" at={lastActivityAt} none={text('common.never')} />],
+          ...(isKept(room) ? kept : []),
         ]}
       />
     </Card>
@@ -89,17 +99,26 @@ function Copied({ value, of }: { value: string; of: 'room.id' | 'room.alias' }):
   );
 }
 
+type FactList = Parameters<typeof Facts>[0]['facts'];
 type Member = RoomDetails['membersList'][number];
 
-function Who({ room: { membersList, servers } }: { room: RoomDetails }): ReactNode {
+function Who({ room: { members, membersList, servers } }: { room: RoomDetails }): ReactNode {
+  const joined = membersList.filter(({ membership }) => membership === 'join').length;
   return (
     <Tabs
       label={text('room.members-tab')}
       tabs={[
         {
           id: 'members',
-          title: text('room.members', { count: membersList.length }),
-          content: <Members members={membersList} />,
+          title: text('room.members', { count: members }),
+          content: (
+            <div className="stack">
+              {members > joined && (
+                <p className="muted small">{text('room.members-more', { shown: formatNumber(joined) })}</p>
+              )}
+              <Members members={membersList} />
+            </div>
+          ),
         },
         {
           id: 'servers',
@@ -170,7 +189,9 @@ function Members({ members }: { members: readonly Member[] }): ReactNode {
   return (
     <div className="stack">
       {members.length > 8 && <SearchField label={text('room.find-member')} value={search} onChange={setSearch} />}
-      {found.length === 0 ? (
+      {members.length === 0 ? (
+        <EmptyState icon="people" title={text('room.members-none')} />
+      ) : found.length === 0 ? (
         <EmptyState icon="search" title={text('search.none')}>
           {text('search.none-text', { search })}
         </EmptyState>

@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 import type { StrangerInvite } from '../../../server/appliance/contract.ts';
 import { useCall } from '../../api/calls.ts';
 import { Button } from '../../components/button.tsx';
@@ -34,11 +34,15 @@ export function StrangersPage(): ReactNode {
   );
 }
 
+/** Whoever sends spam sends a lot of it. */
+const AT_ONCE = 50;
+
 function roomOf({ roomName }: StrangerInvite): string {
   return roomName === undefined || roomName.trim() === '' ? text('strangers.room-unnamed') : roomName;
 }
 
 function Table({ invites }: { invites: readonly StrangerInvite[] }): ReactNode {
+  const [most, setMost] = useState(AT_ONCE);
   const act = useDeed('POST /stranger-invites/decline');
   const confirm = useConfirm();
   const toast = useToast();
@@ -98,11 +102,20 @@ function Table({ invites }: { invites: readonly StrangerInvite[] }): ReactNode {
     },
   ];
   return (
-    <DataTable
-      label={text('strangers.title')}
-      columns={columns}
-      rows={invites}
-      keyOf={({ userId, roomId }) => `${userId} ${roomId}`}
-    />
+    <div className="stack">
+      <DataTable
+        label={text('strangers.title')}
+        columns={columns}
+        rows={invites.slice(0, most)}
+        keyOf={({ userId, roomId }) => `${userId} ${roomId}`}
+      />
+      {invites.length > most && (
+        <div className="row">
+          <Button size="small" onPress={() => setMost(most * 4)}>
+            {text('strangers.show-more', { count: invites.length - most })}
+          </Button>
+        </div>
+      )}
+    </div>
   );
 }

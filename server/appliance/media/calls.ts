@@ -36,8 +36,8 @@ export function mediaCalls({
         from: Type.Optional(Type.Integer({ minimum: 0, maximum: FARTHEST })),
         limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST_AT_ONCE })),
       }),
-      handle: ({ query: { origin, order = 'size', from = 0, limit = USUAL } }) => {
-        const media = port().list({ origin, order, offset: from, limit: limit + 1 });
+      handle: async ({ query: { origin, order = 'size', from = 0, limit = USUAL } }) => {
+        const media = await port().list({ origin, order, offset: from, limit: limit + 1 });
         const { local, remote } = port().figures();
         const total = (origin === 'remote' ? 0 : local.files) + (origin === 'local' ? 0 : remote.files);
         return { media: media.slice(0, limit), total, ...(media.length > limit ? { next: from + limit } : {}) };

@@ -18,7 +18,7 @@ export interface MediaPort {
     readonly order: 'size' | 'age' | 'access';
     readonly offset: number;
     readonly limit: number;
-  }): MediaItem[];
+  }): Promise<MediaItem[]>;
   figures(): MediaFigures;
   /** What is not known is passed over. */
   remove(media: readonly MediaAddress[]): Promise<MediaRemoval>;

@@ -31,7 +31,7 @@ export interface RoomsPort {
   /** Lets one of them leave. */
   leave(userId: UserId, roomId: RoomId): Promise<void>;
   /** Removes all that is stored of a room. Goes on after a restart; asked for again, it is the same removal. */
-  purge(roomId: RoomId, onProgress: (removal: RoomRemoval) => void): Promise<RoomRemoval>;
+  purge(roomId: RoomId, onProgress: (removal: RoomRemoval, isHeldUp: boolean) => void): Promise<RoomRemoval>;
   /** Rooms whose removal was begun and is not over. */
   listPurging(): readonly RoomId[];
   setBlocked(roomId: RoomId, blocked: boolean): Promise<void>;

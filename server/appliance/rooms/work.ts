@@ -21,6 +21,8 @@ const STEPS: Readonly<
   done: { text: 'Done', from: 1, to: 1 },
 };
 
+const HELD_UP = 'Something is in the way, such as a full disk; it is tried again in a moment';
+
 /** Lets everybody of this server leave a room. The job's result says how many did. Throws M_NOT_FOUND. */
 export function leaveRoom({ port, announcer }: RoomWork, roomId: RoomId): JobOrder {
   return {
@@ -97,10 +99,10 @@ function purgeOrder({ port, announcer }: RoomWork, roomId: RoomId, title: string
     excludes: `room ${roomId}`,
     run: async (report) => {
       const { signal } = report;
-      const over = port().purge(roomId, ({ step, removed, events }) => {
+      const over = port().purge(roomId, ({ step, removed, events }, isHeldUp) => {
         const { text, from, to } = STEPS[step];
         const share = step === 'removing' && events > 0 ? Math.min(1, removed / events) : 0;
-        report.progress(from + share * (to - from), text);
+        report.progress(from + share * (to - from), isHeldUp ? HELD_UP : text);
       });
       // The program closes: the removal itself goes on the next time it runs.
       const closing = Promise.withResolvers<never>();

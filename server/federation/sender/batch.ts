@@ -77,9 +77,9 @@ export class Batcher {
     const pdus: JsonObject[] = [];
     const rooms = new Set<RoomId>();
     let pduSeq: number | undefined;
-    for (const { seq, eventId, roomId } of this.#outbox.listPdus(server, Math.min(limit, MAX_PDUS))) {
+    for (const { seq, eventId, roomId, pdu: kept } of this.#outbox.listPdus(server, Math.min(limit, MAX_PDUS))) {
       // Looked up only now: if it was redacted meanwhile, it goes pruned. If it is gone, so is its turn.
-      const pdu = this.#findPdu(eventId);
+      const pdu = kept === undefined ? this.#findPdu(eventId) : readPdu(kept);
       const bytes = pdu === undefined ? 0 : this.#sizeOf(pdu);
       if (pdus.length > 0 && bytes > space.bytes) break;
       space.bytes -= bytes;
@@ -148,4 +148,9 @@ export class Batcher {
     }
     return size;
   }
+}
+
+function readPdu(text: string): JsonObject | undefined {
+  const parsed: unknown = JSON.parse(text);
+  return isJsonObject(parsed) ? parsed : undefined;
 }

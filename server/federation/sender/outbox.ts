@@ -18,6 +18,8 @@ export interface WaitingPdu {
   readonly seq: number;
   readonly roomId: RoomId;
   readonly eventId: EventId;
+  /** JSON; undefined: the event is where events are. */
+  readonly pdu: string | undefined;
 }
 
 /** A durable EDU that waits for one server. */
@@ -52,6 +54,12 @@ export interface SweepLimits {
   /** The most for one that does not. */
   readonly failing: number;
   readonly keepFor: (server: ServerName) => number;
+}
+
+interface OfRoom {
+  seq: number;
+  audience_id: number;
+  is_apart: number;
 }
 
 interface Behind {
@@ -90,7 +98,7 @@ export class Outbox {
   readonly #moveCursor: WriteStatement;
   readonly #removeCursor: WriteStatement;
   readonly #findCursor: ReadStatement<{ seq: number }>;
-  readonly #listPdus: ReadStatement<{ seq: number; room_id: string; event_id: string }>;
+  readonly #listPdus: ReadStatement<{ seq: number; room_id: string; event_id: string; pdu: string | null }>;
   readonly #insertEdu: WriteStatement;
   readonly #removeEdu: WriteStatement;
   readonly #removeSameEdu: WriteStatement;
@@ -99,7 +107,10 @@ export class Outbox {
   readonly #listEdus: ReadStatement<{ seq: number; type: string; key: string | null; content: string | null }>;
   readonly #listServers: ReadStatement<{ server: string }>;
   readonly #listRooms: ReadStatement<{ room_id: string }>;
-  readonly #listOfRoom: ReadStatement<{ seq: number; audience_id: number }>;
+  readonly #listOfRoom: ReadStatement<OfRoom>;
+  readonly #listNewest: ReadStatement<{ seq: number; event_id: string }>;
+  readonly #listGone: ReadStatement<{ seq: number }>;
+  readonly #keepPdu: WriteStatement;
   readonly #listAudiences: ReadStatement<{ audience_id: number }>;
   readonly #findOlder: ReadStatement<{ seq: number }>;
   readonly #listBehind: ReadStatement<{ server: string; seq: number }>;
@@ -129,7 +140,7 @@ export class Outbox {
     this.#findCursor = db.prepareRead('SELECT seq FROM outgoing_cursors WHERE server = ?');
     // The order of the join is prescribed: along the few events behind the cursor, looking up whether each is for it.
     this.#listPdus = db.prepareRead(`
-      SELECT p.seq, p.room_id, p.event_id FROM outgoing_pdus AS p CROSS JOIN outgoing_audience_servers AS a
+      SELECT p.seq, p.room_id, p.event_id, p.pdu FROM outgoing_pdus AS p CROSS JOIN outgoing_audience_servers AS a
       WHERE p.seq > ? AND a.audience_id = p.audience_id AND a.server = ? ORDER BY p.seq LIMIT ?`);
     this.#insertEdu = db.prepareWrite(
       'INSERT INTO outgoing_edus (server, type, key, content, queued_ts) VALUES (?, ?, ?, ?, ?)',
@@ -146,8 +157,14 @@ export class Outbox {
     this.#listServers = db.prepareRead('SELECT server FROM outgoing_cursors UNION SELECT server FROM outgoing_edus');
     this.#listRooms = db.prepareRead('SELECT DISTINCT room_id FROM outgoing_pdus');
     this.#listOfRoom = db.prepareRead(
-      'SELECT seq, audience_id FROM outgoing_pdus WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?',
+      `SELECT seq, audience_id, pdu IS NOT NULL AS is_apart FROM outgoing_pdus
+      WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
     );
+    this.#listNewest = db.prepareRead(
+      'SELECT seq, event_id FROM outgoing_pdus WHERE room_id = ? AND pdu IS NULL ORDER BY seq DESC LIMIT ?',
+    );
+    this.#listGone = db.prepareRead('SELECT seq FROM outgoing_pdus WHERE room_id = ? AND pdu IS NULL LIMIT ?');
+    this.#keepPdu = db.prepareWrite('UPDATE outgoing_pdus SET pdu = ? WHERE seq = ?');
     this.#listAudiences = db.prepareRead('SELECT DISTINCT audience_id FROM outgoing_pdus WHERE room_id = ?');
     this.#findOlder = db.prepareRead(
       'SELECT seq FROM outgoing_pdus WHERE room_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?',
@@ -301,13 +318,26 @@ export class Outbox {
       .filter(isRoomId);
   }
 
-  hasRoom(roomId: RoomId): boolean {
-    return this.#findOlder.find(roomId, 0) !== undefined;
+  /** Servers that events of a room are for, and that do not have all that was queued before the newest of them. */
+  listLacking(roomId: RoomId): ServerName[] {
+    const newest = this.#findOlder.find(roomId, 0)?.seq ?? 0;
+    const lacking = this.#listAudiences
+      .list(roomId)
+      .flatMap(({ audience_id: id }) => this.#listBehind.list(id).filter(({ seq: cursor }) => cursor < newest));
+    return [...new Set(lacking.map(({ server }) => server))].filter(isServerName);
   }
 
-  /** Gives up at most `limit` events of a room; says how many. */
+  /** The newest events of a room, which are about to be gone, are kept here until those who lack them have them. */
+  keepApart(tx: WriteTx, roomId: RoomId, limit: number, find: (eventId: EventId) => string | undefined): void {
+    for (const { seq, event_id: eventId } of this.#listNewest.list(roomId, limit)) {
+      const pdu = isEventId(eventId) ? find(eventId) : undefined;
+      if (pdu !== undefined) this.#keepPdu.run(tx, pdu, seq);
+    }
+  }
+
+  /** Gives up at most `limit` events of a room that are not kept apart; says how many. */
   abandonRoom(tx: WriteTx, roomId: RoomId, limit: number): number {
-    const rows = this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limit);
+    const rows = this.#listGone.list(roomId, limit);
     for (const { seq } of rows) this.#removePdu.run(tx, seq);
     return rows.length;
   }
@@ -324,8 +354,8 @@ export class Outbox {
     const kept = new Map(live.map(({ server }) => [server, Number.POSITIVE_INFINITY]));
     const sweep: Sweep = { roomId, audiences, kept, below: Math.max(lacked, beyond) + 1, lost: 0 };
     // The newest are, and those who lag have had these of their share.
-    for (const { seq, audience_id: id } of this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limits.failing)) {
-      if (seq >= sweep.below) this.#isNeeded(sweep, seq, id);
+    for (const row of this.#listOfRoom.list(roomId, Number.MAX_SAFE_INTEGER, limits.failing)) {
+      if (row.seq >= sweep.below) this.#isNeeded(sweep, row);
     }
     return sweep;
   }
@@ -334,16 +364,18 @@ export class Outbox {
   sweep(tx: WriteTx, sweep: Sweep, limit: number): boolean {
     const below = Math.min(sweep.below, Number.MAX_SAFE_INTEGER);
     const rows = this.#listOfRoom.list(sweep.roomId, below, limit);
-    for (const { seq, audience_id: id } of rows) {
-      sweep.below = seq;
-      if (!this.#isNeeded(sweep, seq, id)) this.#removePdu.run(tx, seq);
+    for (const row of rows) {
+      sweep.below = row.seq;
+      if (!this.#isNeeded(sweep, row)) this.#removePdu.run(tx, row.seq);
     }
     return rows.length === limit;
   }
 
   /** Whether a server that lacks the event is to get it; it then has had one of its share. */
-  #isNeeded(sweep: Sweep, seq: number, audienceId: number): boolean {
+  #isNeeded(sweep: Sweep, { seq, audience_id: audienceId, is_apart: isApart }: OfRoom): boolean {
     const lacking = (sweep.audiences.get(audienceId) ?? []).filter(({ cursor }) => cursor < seq);
+    // They are few, and whoever lacks one cannot ask for it: nobody here knows the room any more.
+    if (isApart === 1) return lacking.length > 0;
     const entitled = lacking.filter(({ server, keep }) => (sweep.kept.get(server) ?? 0) < keep);
     for (const { server } of entitled) sweep.kept.set(server, (sweep.kept.get(server) ?? 0) + 1);
     if (entitled.length === 0 && lacking.length > 0) sweep.lost += 1;
@@ -374,9 +406,9 @@ export class Outbox {
   }
 
   #listPdusAfter(server: ServerName, cursor: number, limit: number): WaitingPdu[] {
-    return this.#listPdus.list(cursor, server, limit).map(({ seq, room_id: roomId, event_id: eventId }) => {
+    return this.#listPdus.list(cursor, server, limit).map(({ seq, room_id: roomId, event_id: eventId, pdu }) => {
       if (!isRoomId(roomId) || !isEventId(eventId)) throw new Error('an event in the outbox is damaged');
-      return { seq, roomId, eventId };
+      return { seq, roomId, eventId, pdu: pdu ?? undefined };
     });
   }
 }

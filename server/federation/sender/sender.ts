@@ -206,12 +206,23 @@ export class FederationSender implements EduSender, PduSender {
     return this.#outbox.listQueues();
   }
 
-  /** Whether events of a room are on their way, or were until a moment ago. */
+  /** Whether events of a room are on their way to a server that can be reached, as far as is known. */
   isSending(roomId: RoomId): boolean {
-    return this.#outbox.hasRoom(roomId);
+    return this.#outbox.listLacking(roomId).some((server) => this.#isLive(server));
   }
 
-  /** Gives up at most `limit` events of a room that nothing is known of any more; says how many. */
+  /**
+   * A room is about to be removed from this server: the last that was said from here, that everybody left above all, reaches
+   * the servers that are away now as well, whenever they come back.
+   */
+  keepApart(tx: WriteTx, roomId: RoomId): void {
+    this.#outbox.keepApart(tx, roomId, EVENTS_KEPT.failing, (eventId) => {
+      const pdu = this.#needs.pdus.find(eventId);
+      return pdu === undefined ? undefined : JSON.stringify(pdu);
+    });
+  }
+
+  /** Gives up at most `limit` events of a room that is gone, but for those kept apart; says how many. */
   abandonRoom(tx: WriteTx, roomId: RoomId, limit: number): number {
     return this.#outbox.abandonRoom(tx, roomId, limit);
   }

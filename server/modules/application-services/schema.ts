@@ -42,5 +42,9 @@ export const migrations: ModuleMigrations = {
         ) STRICT;
       `,
     },
+    {
+      // Of a service that is down for long there are many, and the events of a room go fifteen at a time.
+      sql: 'CREATE INDEX appservice_events_by_event ON appservice_events (event_id)',
+    },
   ],
 };

@@ -61,5 +61,56 @@ export const migrations: ModuleMigrations = {
         CREATE INDEX media_by_last_access ON media (accessed_ms, is_local) WHERE file IS NOT NULL;
         CREATE INDEX media_thumbnails_by_bytes ON media_thumbnails (bytes, file);`,
     },
+    {
+      // They answer by themselves now: without what they were made with in them, each entry had its medium read.
+      sql: `
+        DROP INDEX media_by_size;
+        DROP INDEX media_by_age;
+        DROP INDEX media_by_last_access;
+        CREATE INDEX media_by_size ON media (bytes, is_local, file IS NOT NULL) WHERE file IS NOT NULL;
+        CREATE INDEX media_by_age ON media (created_ms, is_local, file IS NOT NULL) WHERE file IS NOT NULL;
+        CREATE INDEX media_by_last_access ON media (accessed_ms, is_local, file IS NOT NULL) WHERE file IS NOT NULL;`,
+    },
+    {
+      // What there is in all is on every page about media, and would otherwise be counted each time.
+      sql: `
+        CREATE TABLE media_totals (
+          kind TEXT PRIMARY KEY CHECK (kind IN ('local', 'remote', 'thumbnail')),
+          files INTEGER NOT NULL,
+          bytes INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO media_totals
+          SELECT 'local', count(*), coalesce(sum(bytes), 0) FROM media WHERE file IS NOT NULL AND is_local = 1
+          UNION ALL
+          SELECT 'remote', count(*), coalesce(sum(bytes), 0) FROM media WHERE file IS NOT NULL AND is_local = 0
+          UNION ALL
+          SELECT 'thumbnail', count(*), coalesce(sum(bytes), 0) FROM media_thumbnails WHERE file <> source;
+        CREATE TRIGGER media_totals_in AFTER INSERT ON media WHEN new.file IS NOT NULL BEGIN
+          UPDATE media_totals SET files = files + 1, bytes = bytes + new.bytes
+          WHERE kind = iif(new.is_local = 1, 'local', 'remote');
+        END;
+        CREATE TRIGGER media_totals_out AFTER DELETE ON media WHEN old.file IS NOT NULL BEGIN
+          UPDATE media_totals SET files = files - 1, bytes = bytes - old.bytes
+          WHERE kind = iif(old.is_local = 1, 'local', 'remote');
+        END;
+        CREATE TRIGGER media_totals_change AFTER UPDATE OF file, bytes ON media BEGIN
+          UPDATE media_totals SET
+            files = files + (new.file IS NOT NULL) - (old.file IS NOT NULL),
+            bytes = bytes + iif(new.file IS NULL, 0, new.bytes) - iif(old.file IS NULL, 0, old.bytes)
+          WHERE kind = iif(new.is_local = 1, 'local', 'remote');
+        END;
+        CREATE TRIGGER media_totals_drawn AFTER INSERT ON media_thumbnails WHEN new.file <> new.source BEGIN
+          UPDATE media_totals SET files = files + 1, bytes = bytes + new.bytes WHERE kind = 'thumbnail';
+        END;
+        CREATE TRIGGER media_totals_redrawn AFTER UPDATE OF file, bytes ON media_thumbnails BEGIN
+          UPDATE media_totals SET
+            files = files + (new.file <> new.source) - (old.file <> old.source),
+            bytes = bytes + iif(new.file = new.source, 0, new.bytes) - iif(old.file = old.source, 0, old.bytes)
+          WHERE kind = 'thumbnail';
+        END;
+        CREATE TRIGGER media_totals_erased AFTER DELETE ON media_thumbnails WHEN old.file <> old.source BEGIN
+          UPDATE media_totals SET files = files - 1, bytes = bytes - old.bytes WHERE kind = 'thumbnail';
+        END;`,
+    },
   ],
 };

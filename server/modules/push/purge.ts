@@ -3,7 +3,7 @@ import type { Database } from '../../storage/types.ts';
 
 /** What is unread in a room, and what was to be told of it. The rules that users made for it stay with them. */
 export function pushPurge(db: Database): RoomPurge {
-  return purgeBy(db, {
+  const purge = purgeBy(db, {
     room: [
       `DELETE FROM push_mail_throttles WHERE (pusher_nid, room_id) IN (
         SELECT pusher_nid, room_id FROM push_mail_throttles WHERE room_id = ? LIMIT ?)`,
@@ -19,4 +19,6 @@ export function pushPurge(db: Database): RoomPurge {
         SELECT unread_nid FROM push_unread WHERE user_id = ? AND room_id = ? LIMIT ?)`,
     ],
   });
+  // With the count goes all that was counted, which somebody who never reads may have a lot of.
+  return { ...purge, beforeLeaving: (...order) => purge.room?.(...order) ?? 0 };
 }

@@ -61,7 +61,10 @@ export function roomDirectory(needs: RoomDirectoryNeeds): RoomDirectory {
       mayManage: (by, roomId) => publication.mayManage(by, roomId),
     },
   );
-  const summaries: RoomSummaries = { find: (roomId) => summaryStore.find(roomId), list: () => summaryStore.listAll() };
+  const summaries: RoomSummaries = {
+    find: (roomId) => summaryStore.find(roomId),
+    listAfter: (roomId, limit) => summaryStore.listAfter(roomId, limit),
+  };
   const publicRooms = createPublicRooms(settings, summaryStore, remote);
   return {
     name: 'room-directory',

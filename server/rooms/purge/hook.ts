@@ -12,6 +12,11 @@ export interface PurgedRoom {
 /** What somebody who keeps rows about rooms does when one is removed for good. Bears being repeated. */
 export interface RoomPurge {
   /**
+   * Before everybody leaves (`users` are those who are to): removes at most `limit` rows that would otherwise go in the
+   * write of a leave, and says how many; fewer than that: none are left.
+   */
+  beforeLeaving?(tx: WriteTx, room: PurgedRoom, limit: number): number;
+  /**
    * In the write from which on nobody comes across the room, whose memberships went without a trace: what is held in memory
    * of its users' rooms is no longer true.
    */

@@ -3,6 +3,7 @@ import type { RoomId, UserId } from '../../matrix/identifiers.ts';
 import type { StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
+import { Backoff } from '../../util/backoff.ts';
 import { Pace } from '../../util/pace.ts';
 import { SerialQueue } from '../../util/serial-queue.ts';
 import type { RoomHead } from '../extremities.ts';
@@ -30,8 +31,8 @@ export interface PurgerParts extends ErasureParts {
   readonly handedOver: (position: StreamPosition, longestMs: number) => Promise<void>;
 }
 
-/** Is told how far a purge has come. */
-export type OnProgress = (purge: Purge) => void;
+/** Is told how far a purge has come; `isHeldUp`: a step did not work, and is tried again after a while. */
+export type OnProgress = (purge: Purge, isHeldUp: boolean) => void;
 
 /** Rooms that are removed from this server for good, and rooms that nobody of it may enter. */
 export interface RoomPurges {
@@ -67,6 +68,8 @@ const SLICE_MS = 5;
 const ROWS_AT_ONCE = 200;
 /** Times events are removed before it is looked for other rows again, and told how far it has come. */
 const ROUNDS = 60;
+/** How long is waited after a step that did not work. */
+const RETRIED = { firstMs: 5_000, longestMs: 10 * 60_000 };
 /** Bytes of the file that are given back in one step. */
 const GIVEN_BACK_AT_ONCE = 128 * 1024;
 
@@ -176,9 +179,20 @@ export class Purger implements RoomPurges {
     const head = heads.find(roomId);
     if (purge === undefined || head === undefined) throw new Error(`the purge of ${roomId} has no record`);
     const pace = new Pace(this.#parts.clock, SLICE_MS);
+    const backoff = new Backoff(RETRIED);
     while (purge.endedTs === undefined) {
-      purge = await this.#step(purge, head, pace);
-      for (const listener of listeners) listener(purge);
+      let isHeldUp = false;
+      try {
+        purge = await this.#step(purge, head, pace);
+        backoff.reset();
+      } catch (error) {
+        // Nobody could ask for it again: the room is out of sight, and closed. A disk does not stay full for ever.
+        log.error({ roomId, error, step: purge.step }, 'the removal of a room is held up, and tried again');
+        isHeldUp = true;
+        purge = this.#store.find(roomId) ?? purge;
+      }
+      for (const listener of listeners) listener(purge, isHeldUp);
+      if (isHeldUp) await this.#wait(backoff.next());
       if (this.#stopping.signal.aborted && purge.endedTs === undefined) throw interrupted();
     }
     await db.committed();
@@ -191,7 +205,7 @@ export class Purger implements RoomPurges {
   async #step(purge: Purge, head: RoomHead, pace: Pace): Promise<Purge> {
     switch (purge.step) {
       case 'leaving':
-        return this.#leave(purge);
+        return this.#leave(purge, pace);
       case 'telling':
         return this.#tell(purge, head);
       case 'removing':
@@ -205,10 +219,20 @@ export class Purger implements RoomPurges {
     }
   }
 
-  async #leave(purge: Purge): Promise<Purge> {
+  async #leave(purge: Purge, pace: Pace): Promise<Purge> {
     const { db, members, needs, log } = this.#parts;
     const { roomId } = purge;
-    for (const userId of this.#listPresent(roomId)) {
+    const present = this.#listPresent(roomId);
+    for (const hook of needs.hooks()) {
+      let isLeft = hook.beforeLeaving !== undefined;
+      while (isLeft) {
+        await pace.step();
+        if (this.#stopping.signal.aborted) return purge;
+        const room: PurgedRoom = { roomId, users: present };
+        isLeft = db.write((tx) => (hook.beforeLeaving?.(tx, room, ROWS_AT_ONCE) ?? 0) >= ROWS_AT_ONCE);
+      }
+    }
+    for (const userId of present) {
       if (this.#stopping.signal.aborted) return purge;
       try {
         await this.#unlessStopped(needs.leave(userId, roomId));

@@ -121,7 +121,7 @@ async function tryRelay(client: TurnClient, { world, random }: TurnCheck): Promi
   if (relayed === undefined) {
     return bad(
       'It grants a relay but does not say where.',
-      'Update the TURN server, or check which program answers there.',
+      'Tell it which address of its machine to relay from (coturn: relay-ip=<address>), or check which program answers there.',
     );
   }
   const details = [
@@ -130,6 +130,8 @@ async function tryRelay(client: TurnClient, { world, random }: TurnCheck): Promi
     ...(client.software === undefined ? [] : [`Program: ${client.software}`]),
     `Answered within ${tookMs} ms`,
   ];
+  if (isIP(relayed.address) === 6)
+    details.push('It relays from IPv6 addresses only, which phones in some networks cannot reach');
   const passed = await tryPassing(client, relayed, random);
   details.push(PASSED[passed]);
   await client.release().catch((error: unknown) => {
@@ -170,7 +172,8 @@ async function tryRelay(client: TurnClient, { world, random }: TurnCheck): Promi
 const PASSED = {
   through: 'What was sent through it came back',
   lost: 'What was sent through it did not come back',
-  'not-allowed': 'It does not relay to its own address',
+  'not-allowed':
+    'It does not relay to its own address, where two callers meet who both need it (coturn: allowed-peer-ip=<its address>)',
 } as const;
 
 /** Sends something to our own relay, from where it has to come back to us. */
@@ -208,7 +211,7 @@ function explainNoAnswer({ kind, message }: ConnectError, turn: TurnUri, address
     case 'timeout':
       return bad(
         `${place} does not answer (${way}).`,
-        `Open port ${turn.port} for ${way} in the firewall, forward it on the router, and check that the TURN server runs.`,
+        `Open port ${turn.port} for ${way} in the firewall, forward it on the router, and check that the TURN server runs. If it stands in your own network, the router may not lead there from inside: then try a call from mobile data.`,
         details,
       );
     default:
@@ -246,6 +249,11 @@ function explainRefusal({ code, message }: TurnRefusal, { hasSharedSecret }: Tur
         details,
       );
     case 440:
+      return bad(
+        'The TURN server has no address to relay from.',
+        'Give it the addresses of its machine to relay from (coturn: relay-ip=<address>, once for IPv4 and once for IPv6).',
+        details,
+      );
     case 442:
       return bad(
         'The TURN server does not relay by UDP, which calls need.',

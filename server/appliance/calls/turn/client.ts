@@ -40,6 +40,8 @@ const FIRST_WAIT_MS = 400;
 const UDP_PROTOCOL = 17;
 const STALE_NONCE = 438;
 const UNAUTHORIZED = 401;
+const FAMILY_NOT_SUPPORTED = 440;
+const FAMILY_IPV6 = 2;
 
 type Attributes = Message['attributes'];
 type Wait = { readonly resolve: (bytes: Buffer) => void; readonly reject: (error: Error) => void };
@@ -83,10 +85,29 @@ export class TurnClient {
    * TurnRefusal.
    */
   async allocate(): Promise<{ relayed: PeerAddress | undefined; mapped: PeerAddress | undefined; isOpen: boolean }> {
-    const attributes: Attributes = [[ATTRIBUTE.transport, Buffer.from([UDP_PROTOCOL, 0, 0, 0])]];
-    const first = await this.#ask(METHOD.allocate, attributes);
-    const isOpen = first.kind === 'success';
-    if (!isOpen) {
+    // Without a word about it an IPv4 address is meant (RFC 8656, section 7.1), which some servers have none of: they say so,
+    // or give out one that is nowhere.
+    try {
+      const given = await this.#allocate([]);
+      if (given.relayed?.port !== 0) return given;
+      await this.release();
+    } catch (error) {
+      if (!(error instanceof TurnRefusal) || error.code !== FAMILY_NOT_SUPPORTED) throw error;
+    }
+    const { relayed, ...given } = await this.#allocate([[ATTRIBUTE.family, Buffer.from([FAMILY_IPV6, 0, 0, 0])]]);
+    return { ...given, relayed: relayed?.port === 0 ? undefined : relayed };
+  }
+
+  async #allocate(family: Attributes): ReturnType<TurnClient['allocate']> {
+    const attributes: Attributes = [[ATTRIBUTE.transport, Buffer.from([UDP_PROTOCOL, 0, 0, 0])], ...family];
+    const given = (answer: Message, isOpen: boolean): Awaited<ReturnType<TurnClient['allocate']>> => ({
+      relayed: addressOf(answer, ATTRIBUTE.relayed),
+      mapped: addressOf(answer, ATTRIBUTE.mapped),
+      isOpen,
+    });
+    if (this.#session === undefined) {
+      const first = await this.#ask(METHOD.allocate, attributes);
+      if (first.kind === 'success') return given(first, true);
       const error = errorOf(first) ?? { code: 0, reason: 'an error without a code' };
       const realm = textOf(first, ATTRIBUTE.realm);
       const nonce = textOf(first, ATTRIBUTE.nonce);
@@ -96,12 +117,7 @@ export class TurnClient {
       const { username, password } = this.#credentials;
       this.#session = { realm, nonce, key: longTermKey(username, realm, password) };
     }
-    const answer = isOpen ? first : await this.#request(METHOD.allocate, attributes);
-    return {
-      relayed: addressOf(answer, ATTRIBUTE.relayed),
-      mapped: addressOf(answer, ATTRIBUTE.mapped),
-      isOpen,
-    };
+    return given(await this.#request(METHOD.allocate, attributes), false);
   }
 
   /** Lets `peer` send to us through the server. */

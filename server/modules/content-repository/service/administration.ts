@@ -26,7 +26,7 @@ export interface MediaAdministration {
     userId: UserId,
     page: { readonly limit: number; readonly offset: number },
   ): { readonly media: readonly Medium[]; readonly count: number; readonly bytes: number };
-  /** What the media here take, bytes. Reads an index of all of them: not for every request. */
+  /** What the media here take, bytes. */
   bytesByOrigin(): { readonly local: number; readonly remote: number };
   /** Deletes a medium; false where it is not known. */
   remove(address: MediaAddress): boolean;
@@ -83,7 +83,10 @@ export function mediaAdministration({
       media: media.listOfUser(userId, limit, offset),
       ...media.countOfUser(userId),
     }),
-    bytesByOrigin: () => media.sumByOrigin(),
+    bytesByOrigin: () => {
+      const { local, remote } = media.countByOrigin();
+      return { local: local.bytes, remote: remote.bytes };
+    },
     remove: (address) => {
       const found = find(address);
       if (found === undefined) return false;

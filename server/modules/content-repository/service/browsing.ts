@@ -23,7 +23,6 @@ export interface MediaRemoval {
 export interface MediaBrowsing {
   /** A page of what is here, the largest, the newest, or what was looked at last first. */
   list(listing: MediaListing): readonly KeptMedium[];
-  /** Reads an index of all media: not for every request. */
   totals(): { readonly local: MediaCount; readonly remote: MediaCount; readonly thumbnails: MediaCount };
   /** Removes these; what is not known, or not here, is passed over. A file goes with the last that refers to it. */
   removeAll(addresses: readonly MediaAddress[]): Promise<MediaRemoval>;

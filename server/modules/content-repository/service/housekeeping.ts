@@ -111,7 +111,7 @@ export class Housekeeping {
     const { remoteCacheBytes } = settings;
     if (remoteCacheBytes === undefined) return 0;
     accesses.flush();
-    let excess = media.sumRemote() - remoteCacheBytes;
+    let excess = media.countByOrigin().remote.bytes - remoteCacheBytes;
     let removed = 0;
     while (excess > 0 && !this.#isStopped) {
       const candidates: KeptMedium[] = [];

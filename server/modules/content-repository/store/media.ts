@@ -87,9 +87,7 @@ export class MediaStore {
   readonly #idleLocal: ReadStatement<Row>;
   readonly #idleRemote: ReadStatement<Row>;
   readonly #passed: ReadStatement<Row>;
-  readonly #sumRemote: ReadStatement<{ bytes: number }>;
-  readonly #sumByOrigin: ReadStatement<{ is_local: number; bytes: number }>;
-  readonly #countByOrigin: ReadStatement<{ is_local: number; files: number; bytes: number }>;
+  readonly #totals: ReadStatement<{ kind: string; files: number; bytes: number }>;
   readonly #kept: Readonly<Record<MediaListing['order'], ReadStatement<Row>>>;
   readonly #ofUser: ReadStatement<Row>;
   readonly #countOfUser: ReadStatement<{ count: number; bytes: number }>;
@@ -134,17 +132,14 @@ export class MediaStore {
       SELECT ${COLUMNS} FROM media
       WHERE file IS NOT NULL AND expires_ms IS NOT NULL AND expires_ms <= ? AND quarantined_by IS NULL AND is_protected = 0
       ORDER BY expires_ms LIMIT ?`);
-    this.#sumByOrigin = db.prepareRead(`
-      SELECT is_local, SUM(bytes) AS bytes FROM media WHERE file IS NOT NULL GROUP BY is_local`);
-    this.#sumRemote = db.prepareRead(`
-      SELECT COALESCE(SUM(bytes), 0) AS bytes FROM media WHERE file IS NOT NULL AND is_local = 0`);
-    this.#countByOrigin = db.prepareRead(`
-      SELECT is_local, COUNT(*) AS files, SUM(bytes) AS bytes FROM media INDEXED BY media_by_access
-      WHERE file IS NOT NULL GROUP BY is_local`);
+    this.#totals = db.prepareRead('SELECT kind, files, bytes FROM media_totals');
     const kept = (index: string, column: string): ReadStatement<Row> =>
+      // The pages before it are passed over in the index alone.
       db.prepareRead(`
-        SELECT ${COLUMNS} FROM media INDEXED BY ${index}
-        WHERE file IS NOT NULL AND is_local >= ? AND is_local <= ? ORDER BY ${column} DESC LIMIT ? OFFSET ?`);
+        SELECT ${COLUMNS} FROM media WHERE (origin, media_id) IN (
+          SELECT origin, media_id FROM media INDEXED BY ${index}
+          WHERE file IS NOT NULL AND is_local >= ? AND is_local <= ? ORDER BY ${column} DESC LIMIT ? OFFSET ?)
+        ORDER BY ${column} DESC, origin DESC, media_id DESC`);
     this.#kept = {
       size: kept('media_by_size', 'bytes'),
       age: kept('media_by_age', 'created_ms'),
@@ -254,32 +249,17 @@ export class MediaStore {
     return this.#passed.list(now, limit).map(toMedium).filter(isKept);
   }
 
-  /** Bytes of what is here, by where it came from. Reads an index of all media. */
-  sumByOrigin(): { local: number; remote: number } {
-    const sums = { local: 0, remote: 0 };
-    for (const { is_local: isLocal, bytes } of this.#sumByOrigin.list())
-      sums[isLocal === 1 ? 'local' : 'remote'] = bytes;
-    return sums;
-  }
-
-  /** Bytes of all media of other servers. Reads an entry of an index for each of them. */
-  sumRemote(): number {
-    return this.#sumRemote.find()?.bytes ?? 0;
-  }
-
   /** A page of what is here, the most first. Costs the length of the pages before it, in entries of an index. */
   listKept({ origin, order, offset, limit }: MediaListing): KeptMedium[] {
     const [least, most] = origin === undefined ? [0, 1] : origin === 'local' ? [1, 1] : [0, 0];
     return this.#kept[order].list(least, most, limit, offset).map(toMedium).filter(isKept);
   }
 
-  /** What is here, by where it came from. Reads an index of all media. */
+  /** What is here, by where it came from. */
   countByOrigin(): { local: { files: number; bytes: number }; remote: { files: number; bytes: number } } {
-    const counts = { local: { files: 0, bytes: 0 }, remote: { files: 0, bytes: 0 } };
-    for (const { is_local: isLocal, files, bytes } of this.#countByOrigin.list()) {
-      counts[isLocal === 1 ? 'local' : 'remote'] = { files, bytes };
-    }
-    return counts;
+    const totals = new Map(this.#totals.list().map(({ kind, files, bytes }) => [kind, { files, bytes }]));
+    const of = (kind: string): { files: number; bytes: number } => totals.get(kind) ?? { files: 0, bytes: 0 };
+    return { local: of('local'), remote: of('remote') };
   }
 
   /** A page of what a user has uploaded, the newest first. */

@@ -36,9 +36,7 @@ export class ThumbnailStore {
       SELECT file, bytes, type, width, height, method, animated FROM media_thumbnails WHERE source = ? ORDER BY made_ms`);
     this.#remove = db.prepareWrite(`DELETE FROM media_thumbnails WHERE ${key}`);
     this.#removeAll = db.prepareWrite('DELETE FROM media_thumbnails WHERE source = ?');
-    this.#count = db.prepareRead(`
-      SELECT COUNT(*) AS files, COALESCE(SUM(bytes), 0) AS bytes FROM media_thumbnails INDEXED BY media_thumbnails_by_bytes
-      WHERE file <> source`);
+    this.#count = db.prepareRead("SELECT files, bytes FROM media_totals WHERE kind = 'thumbnail'");
     this.#hasFile = db.prepareRead('SELECT 1 AS one FROM media_thumbnails WHERE file = ? LIMIT 1');
   }
 
@@ -64,7 +62,7 @@ export class ThumbnailStore {
     this.#removeAll.run(tx, source);
   }
 
-  /** All that were drawn: pictures that are small enough serve as their own. Reads an index of them. */
+  /** All that were drawn: pictures that are small enough serve as their own. */
   count(): { files: number; bytes: number } {
     return this.#count.find() ?? { files: 0, bytes: 0 };
   }

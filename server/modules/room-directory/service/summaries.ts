@@ -95,6 +95,6 @@ function searchTextOf({ name, topic, canonicalAlias }: RoomSummary, aliasContent
 export interface RoomSummaries {
   /** Of a room this server has the state of; costs one look-up. */
   find(roomId: RoomId): RoomSummary | undefined;
-  /** All of them, in no order: for people to look at, not for every request. */
-  list(): readonly StoredSummary[];
+  /** The next ones after a room, by ID; an empty text stands before all. For people to look at, not for every request. */
+  listAfter(roomId: string, limit: number): readonly StoredSummary[];
 }

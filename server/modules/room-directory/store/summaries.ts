@@ -84,7 +84,7 @@ interface ListStatements {
 /** The summaries of all rooms this server has the state of, and which of them are published. */
 export class SummaryStore {
   readonly #find;
-  readonly #listAll;
+  readonly #listAfter;
   readonly #findPublished;
   readonly #put;
   readonly #setMembers;
@@ -98,7 +98,9 @@ export class SummaryStore {
 
   constructor(db: Database) {
     this.#find = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM room_summaries WHERE room_id = ?`);
-    this.#listAll = db.prepareRead<Row>(`SELECT ${COLUMNS} FROM room_summaries`);
+    this.#listAfter = db.prepareRead<Row>(
+      `SELECT ${COLUMNS} FROM room_summaries WHERE room_id > ? ORDER BY room_id LIMIT ?`,
+    );
     this.#findPublished = db.prepareRead<{ published: number }>(
       'SELECT published FROM room_summaries WHERE room_id = ?',
     );
@@ -138,9 +140,9 @@ export class SummaryStore {
     return row === undefined ? undefined : readRow(row);
   }
 
-  /** All of them, in no order. */
-  listAll(): StoredSummary[] {
-    return this.#listAll.list().map(readRow);
+  /** The next ones after a room, by ID; an empty text stands before all. */
+  listAfter(roomId: string, limit: number): StoredSummary[] {
+    return this.#listAfter.list(roomId, limit).map(readRow);
   }
 
   put(tx: WriteTx, roomId: RoomId, summary: RoomSummary, searchText: string): void {
