@@ -20,6 +20,7 @@ const SERVER_ENTRIES = [
   'server/cli.ts',
   'server/cli/start-for-shell.ts',
   'server/modules/content-repository/thumbnailer/worker.ts',
+  'server/appliance-ports/copy-worker.ts',
 ];
 
 export interface Target {
@@ -34,19 +35,28 @@ export async function bundle(
 ): Promise<void> {
   await rm(app, { recursive: true, force: true });
   await mkdir(app, { recursive: true });
-  await Promise.all([bundleServer(app), bundleMain(app), makeIcons(), buildPages()]);
+  await Promise.all([bundleMain(app), makeIcons(), buildPages()]);
+  await bundleHeadless(app);
+  await cp(ICONS, join(app, 'build', 'icons'), {
+    recursive: true,
+    filter: (path) => path === ICONS || /(?:tray-[\w@-]+\.(?:png|ico)|hearth-256\.png)$/.test(path),
+  });
+  await cp(join(root, 'LICENSE'), join(app, 'LICENSE'));
+  await copyPackages(app, target);
+  await writeFile(join(app, 'package.json'), `${JSON.stringify(await packageJson(), undefined, 2)}\n`);
+}
+
+/**
+ * Bundles the server into `app` with the interface, which has to be built, and its templates. What cannot be bundled is
+ * looked for in the `node_modules` above it.
+ */
+export async function bundleHeadless(app: string): Promise<void> {
+  await bundleServer(app);
   await cp(join(root, 'build', 'renderer'), join(app, 'build', 'renderer'), {
     recursive: true,
     filter: (path) => !basename(path).startsWith('.'),
   });
-  await cp(ICONS, join(app, 'build', 'icons'), {
-    recursive: true,
-    filter: (path) => path === ICONS || /(?:tray-[\w@-]+|hearth-256)\.png$/.test(path),
-  });
   await cp(join(root, 'assets', 'templates'), join(app, 'assets', 'templates'), { recursive: true });
-  await cp(join(root, 'LICENSE'), join(app, 'LICENSE'));
-  await copyPackages(app, target);
-  await writeFile(join(app, 'package.json'), `${JSON.stringify(await packageJson(), undefined, 2)}\n`);
 }
 
 /** The preload script, which a sandbox wants to be one CommonJS file. */

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parentGone } from '../server/cli/watch-parent.ts';
 import { APP, bundle } from './bundle.ts';
 
 const electron = join(import.meta.dirname, '..', 'node_modules', 'electron');
@@ -24,8 +25,17 @@ if (runtime === undefined) {
 } else {
   await bundle();
   const program = spawn(runtime, [APP, ...process.argv.slice(2)], { stdio: 'inherit' });
-  // What ends this ends the program, which then stops its server in order.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => program.kill(signal));
+  // What ends this ends the program, which then stops its server in order. Once and by another signal than a terminal's: that
+  // one reaches both, and a second of its kind ends the program in the middle of stopping.
+  let isAsked = false;
+  const end = (): void => {
+    if (!isAsked) program.kill('SIGTERM');
+    isAsked = true;
+  };
+  process.on('SIGINT', end);
+  process.on('SIGTERM', end);
+  // The shell that npm starts this by ends without passing on what has ended it.
+  if (process.env['npm_lifecycle_event'] !== undefined) void parentGone().then(end);
   program.once('exit', (code) => {
     process.exitCode = code ?? 1;
   });

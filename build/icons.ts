@@ -16,6 +16,8 @@ const TRAY_SIZES = [
   { size: 44, suffix: '@2x' },
 ];
 const LINUX_SIZES = [16, 24, 32, 48, 64, 96, 128, 256, 512, 1024];
+/** Of the bar of Windows, from its smallest scale to twice and a half of it. */
+const BAR_SIZES = [16, 20, 24, 32, 40];
 const ICO_SIZES = [16, 24, 32, 48, 64, 128, 256];
 /** Types of an .icns by the size of their PNG. */
 const ICNS_TYPES = [
@@ -52,6 +54,16 @@ export async function makeIcons(): Promise<void> {
       await writeFile(join(ICONS, `tray-${state}Template${suffix}.png`), black);
       await writeFile(join(ICONS, `tray-${state}-dark${suffix}.png`), black);
       await writeFile(join(ICONS, `tray-${state}-light${suffix}.png`), white);
+    }
+    // Windows leaves an icon no margin of its own.
+    const tight = glyph.replace('viewBox="0 0 24 24"', 'viewBox="2 2 20 20"');
+    for (const [variant, drawing] of [
+      ['dark', tight],
+      ['light', tight.replaceAll('#000', '#fff')],
+    ] as const) {
+      const pictures: { size: number; png: Buffer }[] = [];
+      for (const size of BAR_SIZES) pictures.push({ size, png: await paint(Buffer.from(drawing), size) });
+      await writeFile(join(ICONS, `tray-${state}-${variant}.ico`), ico(pictures));
     }
   }
 }

@@ -53,7 +53,7 @@ export async function buildPages(): Promise<void> {
 }
 
 /** Whether what builds is installed: a copy of the program that was packed with its pages comes without it. */
-function canBuild(): boolean {
+export function canBuild(): boolean {
   try {
     import.meta.resolve('vite');
     return true;

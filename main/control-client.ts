@@ -13,7 +13,7 @@ interface ControlClientParts {
 }
 
 /** Calls without input. */
-type PlainCall = 'GET /status' | 'POST /server/pause' | 'POST /server/resume' | 'POST /server/wake';
+type PlainCall = 'GET /status' | 'GET /backups' | 'POST /server/pause' | 'POST /server/resume' | 'POST /server/wake';
 
 const CALL_TIMEOUT_MS = 60_000;
 const RECONNECT_MS = 1_000;

@@ -31,6 +31,7 @@ function html(state: ServerState): string {
 <h1>${title}</h1>
 <p role="alert">${escape(message)}</p>
 <p><button id="again">${again}</button><button id="log">${logFolder}</button></p>
+<p id="answer" role="status"></p>
 ${tail}
 </main>
 <script src="${FAILURE_PATH}.js"></script>
@@ -39,8 +40,14 @@ ${tail}
 }
 
 const SCRIPT = `
-document.getElementById('again').addEventListener('click', () => window.hearth.restartServer());
-document.getElementById('log').addEventListener('click', () => window.hearth.openFolder('logs'));
+const answer = document.getElementById('answer');
+const does = (id, work) => document.getElementById(id).addEventListener('click', () => {
+  answer.textContent = '';
+  // What comes before the reason says through which channel it came.
+  work().catch((error) => { answer.textContent = error.message.replace(/^Error invoking remote method '[^']*': (?:Error: )?/, ''); });
+});
+does('again', () => window.hearth.restartServer());
+does('log', () => window.hearth.openFolder('logs'));
 `;
 
 function escape(text: string): string {

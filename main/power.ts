@@ -4,11 +4,12 @@ import { isObject } from './files.ts';
 
 interface PowerParts {
   readonly clock: Clock;
-  readonly powerMonitor: Pick<PowerMonitor, 'on' | 'onBatteryPower'>;
+  readonly powerMonitor: Pick<PowerMonitor, 'on'>;
   readonly powerSaveBlocker: Pick<PowerSaveBlocker, 'start' | 'stop'>;
   /** The addresses of this machine; what they are written like does not matter. */
   readonly addresses: () => string;
   readonly keepAwake: () => boolean;
+  readonly isOnBattery: () => boolean;
   readonly onSleep: () => void;
   /** It woke up, or is on another network. */
   readonly onWake: () => void;
@@ -16,7 +17,7 @@ interface PowerParts {
   readonly onShutdown: () => void;
 }
 
-/** How often (ms) the network is looked at: the system announces a change of it to nobody. */
+/** How often (ms) network and supply are looked at: changes of the one are announced nowhere, of the other not everywhere. */
 const LOOK_MS = 10_000;
 /** A look that comes so much later (ms) than it was due came after a sleep, whatever the system has said of one. */
 const SLEPT_MS = 60_000;
@@ -43,6 +44,7 @@ export class Power {
       this.#lookedAt = this.#parts.clock.now();
       onWake();
     });
+    // Windows tells of the first alone, and Linux of neither: what is missed, the next look sees.
     powerMonitor.on('on-ac', () => this.settle());
     powerMonitor.on('on-battery', () => this.settle());
     powerMonitor.on('shutdown', (...args: unknown[]) => {
@@ -62,7 +64,7 @@ export class Power {
 
   /** Keeps the machine awake, or lets it sleep, as the setting and the supply of power want it. */
   settle(): void {
-    this.#block(this.#parts.keepAwake() && !this.#parts.powerMonitor.onBatteryPower);
+    this.#block(this.#parts.keepAwake() && !this.#parts.isOnBattery());
   }
 
   #block(wanted: boolean): void {
@@ -84,6 +86,7 @@ export class Power {
       if (hasSlept || found !== this.#addresses) onWake();
       this.#lookedAt = now;
       this.#addresses = found;
+      this.settle();
       this.#wait();
     });
   }

@@ -5,6 +5,8 @@ import { isObject } from './files.ts';
 /** What a release consists of, as far as it matters whether it is the one that was signed. */
 export interface Release {
   readonly version: string;
+  /** Parts that an installer fetches by itself; no release of ours has any. */
+  readonly packages?: unknown;
   readonly files: readonly { readonly url: string; readonly sha512: string }[];
 }
 
@@ -36,7 +38,7 @@ export async function isSigned(offered: Release, { fetch, feed, publicKey, platf
   const address = `${feed.replace(/\/$/, '')}/${channelFile(platform, arch)}`;
   const description = await read(fetch, address);
   const signature = Buffer.from((await read(fetch, `${address}.sig`)).toString('ascii').trim(), 'base64');
-  if (!verify(null, description, publicKey, signature)) return false;
+  if (!verify(null, description, publicKey, signature) || (offered.packages ?? null) !== null) return false;
   const signed: unknown = parse(description.toString('utf8'));
   if (!isObject(signed) || signed['version'] !== offered.version || !Array.isArray(signed['files'])) return false;
   const known = new Set(signed['files'].filter(isObject).map(({ url, sha512 }) => `${String(sha512)} ${String(url)}`));

@@ -11,6 +11,8 @@ interface SecretsParts {
   >;
 }
 
+const OPEN_BACKENDS = new Set(['basic_text', 'unknown']);
+
 /** `sealed`: encrypted with a key that the system's key store holds. */
 interface Kept {
   readonly how: 'sealed' | 'plain';
@@ -34,9 +36,14 @@ export class Secrets {
   /** Where secrets are kept from now on. */
   async place(): Promise<'system' | 'file'> {
     const { safeStorage, platform } = this.#parts;
-    // This backend seals with a key that everybody knows.
-    if (platform === 'linux' && safeStorage.getSelectedStorageBackend() === 'basic_text') return 'file';
-    return (await safeStorage.isAsyncEncryptionAvailable()) ? 'system' : 'file';
+    // These seal with a key that everybody knows.
+    if (platform === 'linux' && OPEN_BACKENDS.has(safeStorage.getSelectedStorageBackend())) return 'file';
+    try {
+      return (await safeStorage.isAsyncEncryptionAvailable()) ? 'system' : 'file';
+    } catch {
+      // A key store that fails when it is asked is none.
+      return 'file';
+    }
   }
 
   /** All that is kept, but for what the key store no longer opens. */
@@ -75,11 +82,18 @@ export class Secrets {
   }
 
   async #write(name: string, value: string): Promise<void> {
-    const kept: Kept =
-      (await this.place()) === 'system'
-        ? { how: 'sealed', value: (await this.#parts.safeStorage.encryptStringAsync(value)).toString('base64') }
-        : { how: 'plain', value };
-    this.#keep({ ...this.#read(), [name]: kept });
+    const kept = (await this.place()) === 'system' ? await this.#seal(value) : undefined;
+    this.#keep({ ...this.#read(), [name]: kept ?? { how: 'plain', value } });
+  }
+
+  /** Undefined where the key store refuses; to lose the secret would be worse than to keep it as if there were none. */
+  async #seal(value: string): Promise<Kept | undefined> {
+    try {
+      const sealed = await this.#parts.safeStorage.encryptStringAsync(value);
+      return { how: 'sealed', value: sealed.toString('base64') };
+    } catch {
+      return undefined;
+    }
   }
 
   #read(): Record<string, Kept> {

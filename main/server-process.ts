@@ -40,6 +40,8 @@ export interface SecretKeeper {
 
 /** How long (ms) a start may take until the control API answers. */
 const READY_MS = 20_000;
+/** How long (ms) the system may take to hand out the secrets: it may ask for a password first, and nobody be there. */
+const SECRETS_MS = 60_000;
 /** How long (ms) a stop may take; a little more than the server allows itself. */
 const STOP_MS = 35_000;
 const KILL_MS = 5_000;
@@ -109,6 +111,14 @@ export class ServerProcess {
     await this.#stopping.promise;
   }
 
+  /** Does not start it, and says why; `start` does all the same. For a server that does not run. */
+  refuse(message: string): void {
+    if (this.#child !== undefined) return;
+    this.#timer?.cancel();
+    this.#log = [];
+    this.#giveUp(message);
+  }
+
   /** A message for the server, where it runs. */
   tell(message: { readonly type: 'sleep' | 'wake' }): void {
     if (this.#listening !== undefined) this.#child?.postMessage(message);
@@ -133,20 +143,36 @@ export class ServerProcess {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (piece: Buffer | string) => this.#note(String(piece)));
     }
-    this.#begin(child).catch(this.#parts.onError);
+    void this.#begin(child);
+  }
+
+  async #begin(child: Child): Promise<void> {
+    const { clock, dataDir, token } = this.#parts;
+    const kept = await this.#listSecrets();
+    // It may have ended meanwhile, or been asked to.
+    if (child !== this.#child || this.#stopping !== undefined) return;
+    child.postMessage({ type: 'start', token, dataDir, secrets: kept });
     this.#timer = clock.after(READY_MS, () => {
       this.#lastWords = { message: strings.server.notReady(READY_MS / 1000), isFinal: false };
       this.#kill(child);
     });
   }
 
-  async #begin(child: Child): Promise<void> {
-    const { dataDir, token, secrets } = this.#parts;
-    const kept = await secrets.list();
-    // It may have ended meanwhile, or been asked to.
-    if (child === this.#child && this.#stopping === undefined) {
-      child.postMessage({ type: 'start', token, dataDir, secrets: kept });
-    }
+  /** Without them a server runs as well: it asks anew for what it needs. */
+  async #listSecrets(): Promise<Record<string, string>> {
+    const { clock, secrets, onError } = this.#parts;
+    const { promise, resolve } = Promise.withResolvers<Record<string, string>>();
+    const timer = clock.after(SECRETS_MS, () => {
+      onError(new Error('the key store of the system does not answer'));
+      resolve({});
+    });
+    secrets.list().then(resolve, (error: unknown) => {
+      onError(error);
+      resolve({});
+    });
+    const found = await promise;
+    timer.cancel();
+    return found;
   }
 
   #hear(child: Child, message: unknown): void {

@@ -17,6 +17,11 @@ interface Kept {
   told: readonly string[];
 }
 
+interface SettingsParts {
+  readonly directory: string;
+  readonly onError: (error: unknown) => void;
+}
+
 const DEFAULTS: ShellSettings = {
   startAtLogin: false,
   keepAwake: false,
@@ -26,13 +31,18 @@ const DEFAULTS: ShellSettings = {
 const SMALLEST = 200;
 const LARGEST = 20_000;
 
-/** What the shell remembers, in `shell.json`; every change is on the disk when the call returns. */
+/**
+ * What the shell remembers, in `shell.json`; every change is on the disk when the call returns. Where that cannot be (a full
+ * disk), a setting that was changed is refused with the file system's error; the rest is remembered until the program ends.
+ */
 export class SettingsFile {
   readonly #path: string;
+  readonly #onError: (error: unknown) => void;
   #kept: Kept;
 
-  constructor(directory: string) {
+  constructor({ directory, onError }: SettingsParts) {
     this.#path = join(directory, 'shell.json');
+    this.#onError = onError;
     const content = readObject(this.#path);
     this.#kept = {
       settings: { ...DEFAULTS, ...readSettings(content?.['settings']) },
@@ -50,18 +60,32 @@ export class SettingsFile {
   }
 
   change(change: Partial<ShellSettings>): void {
-    this.#keep({ ...this.#kept, settings: { ...this.#kept.settings, ...change } });
+    const before = this.#kept;
+    try {
+      this.#keep({ ...before, settings: { ...before.settings, ...change } });
+    } catch (error) {
+      this.#kept = before;
+      throw error;
+    }
   }
 
   keepBounds(bounds: Bounds): void {
-    this.#keep({ ...this.#kept, bounds });
+    this.#tryToKeep({ ...this.#kept, bounds });
   }
 
   /** True the first time it is asked about `what`. */
   tellOnce(what: string): boolean {
     if (this.#kept.told.includes(what)) return false;
-    this.#keep({ ...this.#kept, told: [...this.#kept.told, what] });
+    this.#tryToKeep({ ...this.#kept, told: [...this.#kept.told, what] });
     return true;
+  }
+
+  #tryToKeep(kept: Kept): void {
+    try {
+      this.#keep(kept);
+    } catch (error) {
+      this.#onError(error);
+    }
   }
 
   #keep(kept: Kept): void {

@@ -25,14 +25,17 @@ import type { Paths } from './paths.ts';
 import { Power } from './power.ts';
 import { Secrets } from './secrets.ts';
 import { ServerProcess } from './server-process.ts';
-import { SettingsFile } from './settings.ts';
+import { type Bounds, SettingsFile } from './settings.ts';
 import { strings } from './strings.ts';
 import { TrayFace } from './tray.ts';
 import { Updates } from './updates.ts';
 import { MainWindow } from './windows.ts';
 
 interface ShellParts {
-  readonly app: Pick<App, 'quit' | 'exit' | 'relaunch' | 'getVersion' | 'isPackaged' | 'setLoginItemSettings'>;
+  readonly app: Pick<
+    App,
+    'quit' | 'exit' | 'relaunch' | 'releaseSingleInstanceLock' | 'getVersion' | 'isPackaged' | 'setLoginItemSettings'
+  >;
   readonly paths: Paths;
   readonly token: string;
   readonly clock: Clock;
@@ -47,10 +50,13 @@ interface ShellParts {
   readonly safeStorage: SafeStorage;
   readonly powerMonitor: PowerMonitor;
   readonly powerSaveBlocker: PowerSaveBlocker;
-  readonly nativeTheme: Pick<NativeTheme, 'shouldUseDarkColors' | 'on'>;
+  readonly isOnBattery: () => boolean;
+  readonly nativeTheme: Pick<NativeTheme, 'shouldUseDarkColorsForSystemIntegratedUI' | 'on'>;
   readonly fork: ConstructorParameters<typeof ServerProcess>[0]['fork'];
   readonly killHard: (pid: number) => void;
   readonly addresses: () => string;
+  /** What can be seen of each screen there is. */
+  readonly screens: () => readonly Required<Bounds>[];
   readonly createWindow: (options: BrowserWindowConstructorOptions) => ReturnType<WindowFactory>;
   readonly createTray: ConstructorParameters<typeof TrayFace>[0]['create'];
   readonly loadImage: (path: string) => NativeImage;
@@ -82,17 +88,20 @@ export class Shell {
   readonly #window: MainWindow;
   readonly #follow = new AbortController();
   #tray: TrayFace | undefined;
+  /** What the menus were built of. */
+  #menus = '';
   #status: Status | undefined;
   #face: Face;
   #secretsPlace: 'system' | 'file' = 'file';
   #end: 'no' | 'begun' | 'over' = 'no';
   #runAfterInstall = false;
+  #isSystemEnding = false;
   #isFailing = false;
 
   constructor(parts: ShellParts) {
     const { app, paths, clock, platform, env } = parts;
     this.#parts = parts;
-    this.#settings = new SettingsFile(paths.shell);
+    this.#settings = new SettingsFile({ directory: paths.shell, onError: parts.onError });
     this.#secrets = new Secrets({ directory: paths.shell, platform, safeStorage: parts.safeStorage });
     this.#server = new ServerProcess({
       clock,
@@ -127,9 +136,16 @@ export class Shell {
       isAutomatic: () => this.#settings.settings.automaticUpdates,
       onChange: (state) => {
         this.#notifier.update(state);
+        // Without its server this version has nothing to show but that.
+        if (this.#updates.isGoingBack && state.kind === 'failed') this.#server.refuse(state.message);
         this.#show();
       },
+      // The next start may be the one at login.
+      onMoved: (program) => {
+        if (this.#settings.settings.startAtLogin) this.#settleLogin({ ...env, APPIMAGE: program });
+      },
       startInstead: (program) => {
+        if (this.#settings.settings.startAtLogin) this.#settleLogin({ ...env, APPIMAGE: program });
         app.relaunch({ execPath: program });
         app.exit(0);
       },
@@ -141,9 +157,10 @@ export class Shell {
       powerSaveBlocker: parts.powerSaveBlocker,
       addresses: parts.addresses,
       keepAwake: () => this.#settings.settings.keepAwake,
+      isOnBattery: parts.isOnBattery,
       onSleep: () => this.#server.tell({ type: 'sleep' }),
       onWake: () => this.#ask('POST /server/wake'),
-      onShutdown: () => app.quit(),
+      onShutdown: () => this.sessionEnds(),
     });
     this.#notifier = new Notifier({
       show: parts.notify,
@@ -156,6 +173,7 @@ export class Shell {
       // On the other systems the package has it.
       icon: platform === 'linux' ? join(paths.icons, 'hearth-256.png') : undefined,
       bounds: () => this.#settings.bounds,
+      screens: parts.screens,
       keepBounds: (bounds) => this.#settings.keepBounds(bounds),
       onHidden: () => {
         if (this.#settings.tellOnce('still-here')) this.#notifier.say(strings.notices.stillHere);
@@ -173,10 +191,19 @@ export class Shell {
     return this.#server.state;
   }
 
+  /** Before anything else: whether this version makes way for the one before, and the program ends. */
+  async arrive(): Promise<boolean> {
+    try {
+      return await this.#updates.arrive();
+    } catch (error) {
+      this.#parts.onError(error);
+      return false;
+    }
+  }
+
   /** Once Electron is ready. */
   async start({ isHidden }: { readonly isHidden: boolean }): Promise<void> {
     const { createTray, loadImage, paths, platform, nativeTheme } = this.#parts;
-    this.#secretsPlace = await this.#secrets.place();
     serveBridge({ isOurWindow: (contents) => this.#window.owns(contents), bridge: this.#bridge() });
     this.#tray = new TrayFace(
       {
@@ -185,7 +212,7 @@ export class Shell {
         platform,
         icons: paths.icons,
         // The bars of Linux desktops are dark whatever the windows are.
-        isDark: () => platform === 'linux' || nativeTheme.shouldUseDarkColors,
+        isDark: () => platform === 'linux' || nativeTheme.shouldUseDarkColorsForSystemIntegratedUI,
         onClick: () => this.show(),
       },
       this.#face.icon,
@@ -195,9 +222,8 @@ export class Shell {
     this.#power.start();
     // The program may lie elsewhere since the last start.
     if (this.#settings.settings.startAtLogin) this.#settleLogin();
-    if (this.#secretsPlace === 'file' && this.#settings.tellOnce('no-key-store')) {
-      this.#notifier.say(strings.notices.noKeyStore);
-    }
+    // The system may ask for a password first, and nobody be there to give it.
+    this.#lookForKeyStore().catch(this.#parts.onError);
     if (!isHidden) this.#window.show();
     this.#control.follow({
       signal: this.#follow.signal,
@@ -208,12 +234,23 @@ export class Shell {
       },
     });
     const beginning = await this.#updates.begin();
-    if (beginning.kind === 'rolled-back') this.#notifier.say(strings.notices.rolledBack(beginning.failed));
     const { state } = this.#updates;
-    if (state.kind === 'failed') this.#notifier.say({ title: strings.notices.updateFailed, body: state.message });
+    if (beginning.kind === 'rolled-back') this.#notifier.say(strings.notices.rolledBack(beginning.failed));
+    else if (state.kind === 'failed') this.#notifier.say({ title: strings.notices.updateFailed, body: state.message });
     if (beginning.kind === 'going-back') return;
     this.#updates.start();
     this.#server.start();
+  }
+
+  /** Where `start` came to nothing: whether the version before is on its way instead. */
+  abandon(): Promise<boolean> {
+    return this.#updates.abandon();
+  }
+
+  /** The machine goes down or the person logs out: the program ends at once, and what takes long waits for another time. */
+  sessionEnds(): void {
+    this.#isSystemEnding = true;
+    this.#parts.app.quit();
   }
 
   show(page?: string): void {
@@ -241,7 +278,8 @@ export class Shell {
     this.#power.stop();
     this.#window.letClose();
     await this.#server.stop();
-    const isPrepared = await this.#updates.prepareInstall(this.#server.data);
+    // Cut off in the middle, it might leave neither version.
+    const isPrepared = !this.#isSystemEnding && (await this.#updates.prepareInstall(this.#server.data));
     this.#tray?.destroy();
     this.#end = 'over';
     if (!isPrepared) {
@@ -249,6 +287,8 @@ export class Shell {
       return;
     }
     clock.after(INSTALL_MS, () => app.exit(1));
+    // The new version may be there before this one is gone, and must not take it for the one that runs.
+    app.releaseSingleInstanceLock();
     this.#updates.install(this.#runAfterInstall);
   }
 
@@ -257,19 +297,18 @@ export class Shell {
     this.#window.showFailure(state.kind === 'failed');
     this.#notifier.server(state);
     this.#show();
-    if (state.kind === 'failed') void this.#startFailed().catch(this.#parts.onError);
+    if (state.kind === 'failed') this.#startFailed().catch(this.#parts.onError);
   }
 
   /** After an update, a start that fails is tried once more, and then the version before is got back. */
   async #startFailed(): Promise<void> {
     // It is told of more than once, and counts once.
-    if (this.#isFailing) return;
+    if (this.#isFailing || !this.#updates.isOnTrial || this.#end !== 'no') return;
     this.#isFailing = true;
     try {
-      const next = await this.#updates.failed();
-      if (next === 'nothing') return;
+      // However it goes on, the data must not be in its hands any more.
       await this.#server.stop();
-      if (next === 'retry') this.#server.start();
+      if ((await this.#updates.failed()) === 'retry') this.#server.start();
     } finally {
       this.#isFailing = false;
     }
@@ -304,14 +343,20 @@ export class Shell {
     this.#face = faceOf(this.#server.state, this.#status);
     const tray = this.#tray;
     if (tray === undefined || this.#end === 'over') return;
+    const { icon, text, address } = this.#face;
     const state = {
       face: this.#face,
       isRunning: this.#server.state.kind === 'running',
       settings: this.#settings.settings,
       update: this.#updates.state,
     };
-    tray.show(this.#face.icon, this.#face.text, buildMenu(trayMenu(state, this.#actions)));
-    setApplicationMenu(buildMenu(applicationMenu(state, this.#actions, platform)));
+    const ofTray = trayMenu(state, this.#actions);
+    const ofProgram = applicationMenu(state, this.#actions, platform);
+    const menus = JSON.stringify([ofTray, ofProgram, address]);
+    const areOthers = menus !== this.#menus;
+    this.#menus = menus;
+    tray.show(icon, text, areOthers ? buildMenu(ofTray) : undefined);
+    if (areOthers) setApplicationMenu(buildMenu(ofProgram));
     this.#window.send(CHANNELS.changed, this.#info());
   }
 
@@ -320,8 +365,19 @@ export class Shell {
     pause: () => this.#ask('POST /server/pause'),
     resume: () => this.#ask('POST /server/resume'),
     copyAddress: (address) => this.#parts.copy(address),
-    showLogs: () => void this.#openFolder('logs').catch(this.#parts.onError),
-    change: (change) => this.#change(change),
+    showLogs: () => {
+      this.#openFolder('logs').catch((error: unknown) => {
+        this.#parts.onError(error);
+        const body = error instanceof Error ? error.message : String(error);
+        this.#notifier.say({ title: strings.notices.noFolder, body });
+      });
+    },
+    change: (change) => {
+      // What was clicked has moved its own tick.
+      this.#menus = '';
+      this.#try(() => this.#change(change));
+      this.#show();
+    },
     installUpdate: () => this.#installNow(),
     quit: () => this.#parts.app.quit(),
   };
@@ -334,7 +390,8 @@ export class Shell {
         return this.#info();
       },
       restartServer: async () => {
-        this.#server.start();
+        if (this.#updates.isGoingBack) this.#updates.begin().catch(this.#parts.onError);
+        else this.#server.start();
         return this.#info();
       },
       checkForUpdates: async () => {
@@ -348,7 +405,14 @@ export class Shell {
         const { filePaths, canceled } = await this.#parts.chooseOpen({
           title: isFile ? strings.dialogs.chooseBackup : strings.dialogs.chooseFolder,
           properties: isFile ? ['openFile'] : ['openDirectory', 'createDirectory'],
-          ...(isFile ? { filters: [{ name: strings.dialogs.backupFiles, extensions: ['hearthbackup'] }] } : {}),
+          ...(isFile
+            ? {
+                filters: [
+                  { name: strings.dialogs.backupFiles, extensions: ['hearthbackup'] },
+                  { name: strings.dialogs.allFiles, extensions: ['*'] },
+                ],
+              }
+            : {}),
         });
         return canceled ? undefined : filePaths[0];
       },
@@ -362,9 +426,22 @@ export class Shell {
     this.#show();
   }
 
-  #settleLogin(): void {
+  #settleLogin(env = this.#parts.env): void {
+    this.#try(() => setLoginItem({ ...this.#parts, env }, this.#settings.settings.startAtLogin));
+  }
+
+  async #lookForKeyStore(): Promise<void> {
+    this.#secretsPlace = await this.#secrets.place();
+    this.#show();
+    if (this.#secretsPlace === 'file' && this.#settings.tellOnce('no-key-store')) {
+      this.#notifier.say(strings.notices.noKeyStore);
+    }
+  }
+
+  /** For what must not keep the program from going on. */
+  #try(work: () => void): void {
     try {
-      setLoginItem(this.#parts, this.#settings.settings.startAtLogin);
+      work();
     } catch (error) {
       this.#parts.onError(error);
     }
@@ -379,8 +456,16 @@ export class Shell {
   async #openFolder(which: FolderName): Promise<void> {
     const dataDir = this.#server.data?.dataDir ?? this.#parts.paths.data;
     if (dataDir === undefined) throw new Error(strings.server.away);
-    const problem = await this.#parts.openPath(which === 'data' ? dataDir : join(dataDir, which));
+    const problem = await this.#parts.openPath(await this.#pathOf(which, dataDir));
     if (problem !== '') throw new Error(problem);
+  }
+
+  async #pathOf(which: FolderName, dataDir: string): Promise<string> {
+    if (which === 'data') return dataDir;
+    // Backups may have been given another place, on another disk for instance; only the server knows.
+    if (which === 'backups' && this.controlUrl !== undefined)
+      return (await this.#control.call('GET /backups')).directory;
+    return join(dataDir, which);
   }
 
   #info(): ShellInfo {

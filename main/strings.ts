@@ -36,12 +36,17 @@ export const strings = {
   dialogs: {
     chooseBackup: 'Choose a backup',
     backupFiles: 'Hearth backups',
+    allFiles: 'All files',
     chooseFolder: 'Choose a folder',
   },
   notices: {
-    stillHere: { title: 'Hearth keeps running', body: 'Its icon opens the window again; Quit in its menu ends it.' },
+    stillHere: {
+      title: 'Hearth keeps running',
+      body: 'Its icon beside the clock opens the window again, and so does starting Hearth once more. Quit in its menu ends it.',
+    },
     serverFailed: { title: 'Hearth does not run', body: 'Open Hearth to see why and to start it again.' },
     jobFailed: 'Something did not work',
+    noFolder: 'The folder could not be opened',
     updateReady: (version: string) => ({
       title: `Hearth ${version} is ready`,
       body: 'It takes the place of this version when Hearth quits.',
@@ -59,6 +64,7 @@ export const strings = {
     failed: 'The homeserver could not be started',
     unreachable: 'Hearth cannot be reached from outside',
   },
+  startFailed: (why: string) => `Hearth could not start: ${why}`,
   server: {
     notReady: (seconds: number) => `The server was not ready within ${seconds} seconds.`,
     ended: (code: number) => `The server ended unexpectedly (code ${code}).`,
@@ -74,6 +80,9 @@ export const strings = {
     noRoom: (version: string) =>
       `There is no room on the disk to keep a copy of the data before updating to ${version}. Free some space, then quit Hearth again.`,
     snapshotFailed: (why: string) => `The data could not be copied before the update, so it was not installed: ${why}`,
+    notFetched: (why: string) => `Looking for a new version did not work and is tried again later: ${why}`,
+    cannotPutBack: (place: string, why: string) =>
+      `The last update failed, and the data from before it could not be put back: ${why}. Nothing of them is lost: they are in ${place}. Free some space on the disk, then start Hearth again.`,
     mustGoBack: (version: string) => `Hearth ${version} did not start twice. The version before it is being fetched.`,
     cannotGoBack: (version: string, why: string) =>
       `Hearth ${version} did not start twice, and the version before it could not be fetched: ${why}. Install that version again; your data wait for it untouched.`,

@@ -17,6 +17,7 @@ export class TrayFace {
   readonly #parts: TrayParts;
   readonly #tray: ReturnType<TrayParts['create']>;
   #icon: TrayIcon;
+  #text = '';
 
   constructor(parts: TrayParts, icon: TrayIcon) {
     this.#parts = parts;
@@ -26,11 +27,17 @@ export class TrayFace {
     if (parts.platform !== 'darwin') this.#tray.on('click', parts.onClick);
   }
 
-  show(icon: TrayIcon, text: string, menu: Menu): void {
-    this.#icon = icon;
-    this.#tray.setImage(this.#image());
-    this.#tray.setToolTip(text);
-    this.#tray.setContextMenu(menu);
+  /** `menu`: only where it is another one, or an open menu would be closed under the person's hand. */
+  show(icon: TrayIcon, text: string, menu: Menu | undefined): void {
+    if (icon !== this.#icon) {
+      this.#icon = icon;
+      this.repaint();
+    }
+    if (text !== this.#text) {
+      this.#text = text;
+      this.#tray.setToolTip(text);
+    }
+    if (menu !== undefined) this.#tray.setContextMenu(menu);
   }
 
   /** The desktop's colours have changed. */
@@ -46,6 +53,7 @@ export class TrayFace {
     const { platform, loadImage, icons, isDark } = this.#parts;
     // macOS paints a template in the colour that suits its bar; elsewhere that is ours to choose.
     const variant = platform === 'darwin' ? 'Template' : isDark() ? '-light' : '-dark';
-    return loadImage(join(icons, `tray-${this.#icon}${variant}.png`));
+    // Windows chooses of several sizes the one that suits its bar.
+    return loadImage(join(icons, `tray-${this.#icon}${variant}.${platform === 'win32' ? 'ico' : 'png'}`));
   }
 }

@@ -40,6 +40,8 @@ interface UpdatesParts {
   readonly appImage: string | undefined;
   readonly isAutomatic: () => boolean;
   readonly onChange: (state: UpdateState) => void;
+  /** The program will be another file from its next start on. */
+  readonly onMoved: (program: string) => void;
   /** Starts the program that is in the file now, and ends this one. */
   readonly startInstead: (program: string) => void;
   /** Ends the program though the update could not be put in place. */
@@ -73,6 +75,10 @@ export type Beginning =
 const FIRST_LOOK_MS = 60_000;
 const LOOK_MS = 6 * 3_600_000;
 const MAX_ATTEMPTS = 2;
+const LONGEST_REASON = 200;
+
+/** An error whose message is for the person as it stands. */
+class Refusal extends Error {}
 
 /** Looks for new versions, has them installed when the program ends, and goes back where one does not work. */
 export class Updates {
@@ -85,6 +91,8 @@ export class Updates {
   #timer: Timer | undefined;
   #failedVersion: string | undefined;
   #isInstalling = false;
+  #isOnTrial = false;
+  #isGoingBack = false;
 
   constructor(parts: UpdatesParts) {
     this.#parts = parts;
@@ -96,9 +104,42 @@ export class Updates {
     return this.#state;
   }
 
-  /** Before the server is started: finishes or undoes what the last run has begun. */
-  async begin(): Promise<Beginning> {
+  /** This is a new version that has not shown yet that it works. */
+  get isOnTrial(): boolean {
+    return this.#isOnTrial;
+  }
+
+  /** This is a new version that makes way for the one before: its server must not be started. */
+  get isGoingBack(): boolean {
+    return this.#isGoingBack;
+  }
+
+  /**
+   * Before anything else of the program, so that a new version that comes to nothing in whatever way has been counted: whether
+   * the program ends here, because the version before is started instead. Throws the file system's error.
+   */
+  async arrive(): Promise<boolean> {
     this.#failedVersion = this.#readSkipped();
+    const found = this.#readPassage();
+    if (found === undefined || found.phase !== 'installing' || found.to !== this.#parts.version) return false;
+    const passage = { ...found, attempts: found.attempts + 1, isTouched: true };
+    this.#isOnTrial = true;
+    this.#keep(passage);
+    // What ends in its first moments would never come as far as `begin`. A copy is at hand; the feed has time until then.
+    return passage.attempts > MAX_ATTEMPTS && passage.program !== undefined && this.#goBack(passage);
+  }
+
+  /** This start has come to nothing before the server was tried: whether the version before is on its way. */
+  async abandon(): Promise<boolean> {
+    const passage = this.#isOnTrial ? this.#readPassage() : undefined;
+    return passage !== undefined && passage.attempts >= MAX_ATTEMPTS && this.#goBack(passage);
+  }
+
+  /**
+   * Before the server is started, and again where it was refused: finishes or undoes what the last run has begun. Throws
+   * where the data cannot be put back as they were.
+   */
+  async begin(): Promise<Beginning> {
     const passage = this.#readPassage();
     const { version } = this.#parts;
     await this.#open();
@@ -107,18 +148,21 @@ export class Updates {
       return { kind: 'start' };
     }
     if (version === passage.to && passage.phase !== 'done') {
-      if (passage.phase === 'going-back' || passage.attempts >= MAX_ATTEMPTS) {
+      if (passage.phase === 'going-back' || passage.attempts > MAX_ATTEMPTS) {
         await this.#goBack(passage);
         return { kind: 'going-back' };
       }
-      this.#keep({ ...passage, attempts: passage.attempts + 1, isTouched: true });
       return { kind: 'start' };
     }
     // If not touched by it, the new version was never put in place.
     const isBack = version === passage.from && passage.phase !== 'done' && passage.isTouched;
     if (isBack) {
-      await restoreSnapshot(passage, passage.snapshot);
+      await restoreSnapshot(passage, passage.snapshot).catch((error: unknown) => {
+        throw new Error(strings.updates.cannotPutBack(passage.snapshot, messageOf(error)), { cause: error });
+      });
       this.#failedVersion = passage.to;
+      const { title, body } = strings.notices.rolledBack(passage.to);
+      if (this.#updater !== undefined) this.#become({ kind: 'failed', message: `${title}. ${body}` });
     }
     await this.#forget(passage, isBack);
     return isBack ? { kind: 'rolled-back', failed: passage.to } : { kind: 'start' };
@@ -126,6 +170,8 @@ export class Updates {
 
   /** The server runs and its homeserver is well: the new version has shown that it works. */
   succeeded(): void {
+    if (!this.#isOnTrial) return;
+    this.#isOnTrial = false;
     const passage = this.#readPassage();
     if (passage !== undefined && passage.phase === 'installing' && passage.to === this.#parts.version) {
       this.#keep({ ...passage, phase: 'done', attempts: 0 });
@@ -179,7 +225,10 @@ export class Updates {
       await this.#fetchSigned(updater, found.updateInfo, this.#feed);
       this.#become({ kind: 'ready', version: found.updateInfo.version });
     } catch (error) {
-      this.#become({ kind: 'failed', message: messageOf(error) });
+      // What a library says of it goes on with the headers of the answer.
+      const [why = ''] = messageOf(error).split('\n');
+      const message = error instanceof Refusal ? why : strings.updates.notFetched(why.slice(0, LONGEST_REASON));
+      this.#become({ kind: 'failed', message });
     }
   }
 
@@ -191,18 +240,22 @@ export class Updates {
     const updater = this.#updater;
     if (updater === undefined || this.#state.kind !== 'ready') return false;
     const { version: to } = this.#state;
+    const { version: from, appImage, directory } = this.#parts;
+    const program = appImage === undefined ? undefined : { copy: join(directory, 'previous.AppImage'), path: appImage };
+    let snapshot: string | undefined;
     try {
       // Where the server never ran in this session, nobody knows where its data are.
       if (data === undefined) throw new Error(strings.server.away);
-      const { version: from, appImage, directory } = this.#parts;
-      const snapshot = join(data.dataDir, 'before-update');
-      await takeSnapshot(data, snapshot);
-      const program =
-        appImage === undefined ? undefined : { copy: join(directory, 'previous.AppImage'), path: appImage };
+      const copy = join(data.dataDir, 'before-update');
+      await takeSnapshot(data, copy);
+      snapshot = copy;
       if (program !== undefined) await copyFile(program.path, program.copy);
       this.#keep({ from, to, phase: 'installing', attempts: 0, isTouched: false, ...data, snapshot, program });
       return true;
     } catch (error) {
+      // Half of what is needed is of no use, and may be what fills the disk.
+      if (snapshot !== undefined) await rm(snapshot, { recursive: true, force: true });
+      if (program !== undefined) await rm(program.copy, { force: true });
       const message = isNoRoom(error) ? strings.updates.noRoom(to) : strings.updates.snapshotFailed(messageOf(error));
       this.#become({ kind: 'failed', message });
       // The program is about to end: who reads it does so at the next start.
@@ -222,6 +275,7 @@ export class Updates {
   }
 
   async #open(): Promise<void> {
+    if (this.#updater !== undefined) return;
     const { isPackaged, resources, loadUpdater } = this.#parts;
     if (!isPackaged) return this.#become({ kind: 'unavailable', reason: strings.updates.notPackaged });
     const config = await readIfThere(join(resources, 'app-update.yml'));
@@ -241,6 +295,8 @@ export class Updates {
     updater.on('download-progress', ({ percent }) => {
       if (this.#state.kind === 'downloading') this.#become({ ...this.#state, progress: percent / 100 });
     });
+    // An AppImage that has its version in its name gets another one.
+    updater.on('appimage-filename-updated', (program) => this.#parts.onMoved(program));
     updater.on('error', () => {
       // Otherwise the same error comes out of the call that failed.
       if (this.#isInstalling) this.#parts.quit();
@@ -251,22 +307,27 @@ export class Updates {
   async #fetchSigned(updater: Updater, info: UpdateInfo, feed: string): Promise<void> {
     const { fetch, platform, arch } = this.#parts;
     if (!(await isSigned(info, { fetch, feed, publicKey: this.#key, platform, arch }))) {
-      throw new Error(strings.updates.badSignature);
+      throw new Refusal(strings.updates.badSignature);
     }
     this.#become({ kind: 'downloading', version: info.version, progress: 0 });
     await updater.downloadUpdate();
   }
 
-  /** Gets the version before back: from its copy, or from the feed, which keeps each version in a folder of its name. */
-  async #goBack(passage: Passage): Promise<void> {
+  /**
+   * Gets the version before back: from its copy, or from the feed, which keeps each version in a folder of its name. Whether
+   * that went well; otherwise `state` tells.
+   */
+  async #goBack(passage: Passage): Promise<boolean> {
     const { from, to, program } = passage;
+    this.#isOnTrial = false;
+    this.#isGoingBack = true;
     this.#keep({ ...passage, phase: 'going-back' });
     this.#become({ kind: 'failed', message: strings.updates.mustGoBack(to) });
     try {
       if (program !== undefined) {
         await this.#putBack(program);
         this.#parts.startInstead(program.path);
-        return;
+        return true;
       }
       const updater = this.#updater;
       if (updater === undefined) {
@@ -279,8 +340,10 @@ export class Updates {
       if (found === null || found.updateInfo.version !== from) throw new Error(strings.updates.noFeed);
       await this.#fetchSigned(updater, found.updateInfo, feed);
       this.install(true);
+      return true;
     } catch (error) {
       this.#become({ kind: 'failed', message: strings.updates.cannotGoBack(to, messageOf(error)) });
+      return false;
     }
   }
 
@@ -314,7 +377,7 @@ export class Updates {
   /** Why the last run could not install an update; told once. */
   #readNote(): void {
     const note = readObject(this.#file)?.['note'];
-    if (typeof note !== 'string') return;
+    if (typeof note !== 'string' || this.#updater === undefined) return;
     writeWhole(this.#file, `${JSON.stringify({ skip: this.#failedVersion })}\n`);
     this.#become({ kind: 'failed', message: note });
   }

@@ -17,6 +17,8 @@ type Window = Pick<
   | 'restore'
   | 'isMaximized'
   | 'getNormalBounds'
+  | 'isFullScreen'
+  | 'setFullScreen'
   | 'loadURL'
   | 'webContents'
 >;
@@ -26,6 +28,8 @@ interface WindowParts {
   readonly preload: string;
   readonly icon: string | undefined;
   readonly bounds: () => Bounds | undefined;
+  /** What can be seen of each screen there is. */
+  readonly screens: () => readonly Required<Bounds>[];
   readonly keepBounds: (bounds: Bounds) => void;
   /** The window was closed to the tray. */
   readonly onHidden: () => void;
@@ -34,6 +38,8 @@ interface WindowParts {
 
 const MAX_PAGE_CRASHES = 3;
 const START_SIZE = { width: 1120, height: 780 };
+/** So much (pixels) of the upper edge has to be on a screen, or a window cannot be seen and moved. */
+const GRIP = { width: 100, height: 40 };
 
 /** The one window. Closing it hides it; it is made when it is first shown. */
 export class MainWindow {
@@ -82,10 +88,10 @@ export class MainWindow {
   }
 
   #create(page: string | undefined): void {
-    const { create, preload, icon, bounds, keepBounds, onHidden, onError } = this.#parts;
+    const { create, preload, icon, bounds, screens, keepBounds, onHidden, onError } = this.#parts;
     const window = create({
       ...START_SIZE,
-      ...bounds(),
+      ...onScreen(bounds(), screens()),
       minWidth: 360,
       minHeight: 480,
       show: false,
@@ -110,7 +116,7 @@ export class MainWindow {
       if (!window.isMaximized()) keepBounds(window.getNormalBounds());
       if (this.#isQuitting) return;
       event.preventDefault();
-      window.hide();
+      hide(window);
       onHidden();
     });
     window.webContents.on('render-process-gone', (_event, { reason }) => {
@@ -134,6 +140,30 @@ export class MainWindow {
       : `${PAGE_ORIGIN}/#/${page.replace(/^\//, '')}`;
     window.loadURL(address).catch(this.#parts.onError);
   }
+}
+
+/** On macOS, a window that fills the screen would leave it black. */
+function hide(window: Window): void {
+  if (!window.isFullScreen()) {
+    window.hide();
+    return;
+  }
+  window.once('leave-full-screen', () => window.hide());
+  window.setFullScreen(false);
+}
+
+/** Where a window was, unless the screen it was on is gone: then its size alone, and the system places it. */
+export function onScreen(bounds: Bounds | undefined, screens: readonly Required<Bounds>[]): Bounds | undefined {
+  if (bounds === undefined) return undefined;
+  const { x, y, width, height } = bounds;
+  if (x === undefined || y === undefined) return bounds;
+  const isSeen = screens.some(
+    (screen) =>
+      Math.min(x + width, screen.x + screen.width) - Math.max(x, screen.x) >= GRIP.width &&
+      y >= screen.y - GRIP.height &&
+      y + GRIP.height <= screen.y + screen.height,
+  );
+  return isSeen ? bounds : { width, height };
 }
 
 /** What a page might ask the browser for, refused: but to copy text, which needs no more than a click. */

@@ -35,6 +35,9 @@ interface ParentPort {
   postMessage(message: unknown): void;
 }
 
+/** How long (ms) a message may take to be out of this process. */
+const LAST_WORDS_MS = 200;
+
 /** Opens the line: Electron's to a utility process, or Node's to a child. Throws where this process has neither. */
 export function openShellPort(): ShellPort {
   const begun = Promise.withResolvers<FromShell>();
@@ -80,8 +83,12 @@ function openLine(hear: (message: unknown) => void, gone: () => void): Line {
   const parent = 'parentPort' in process ? (process.parentPort as ParentPort | null) : null;
   if (parent !== null) {
     parent.on('message', ({ data }) => hear(data));
-    // The process ends with the shell that owns it, and by itself it does not: its port stays open.
-    return { send: (message) => parent.postMessage(message), close: () => setImmediate(() => process.exit()) };
+    // The process ends with the shell that owns it, and by itself it does not: its port stays open. What was said last is
+    // on its way still.
+    return {
+      send: (message) => parent.postMessage(message),
+      close: () => setTimeout(() => process.exit(), LAST_WORDS_MS),
+    };
   }
   if (process.send === undefined) throw new Error('this program is started by the desktop shell');
   process.on('message', hear);

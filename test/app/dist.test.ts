@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Configuration, Packager } from 'electron-builder';
 import { dist, type Made, readConfiguration } from '../../build/dist.ts';
@@ -44,8 +44,10 @@ test('the package holds what runs and nothing else', () => {
     'server/cli.js',
     'server/cli/start-for-shell.js',
     'server/modules/content-repository/thumbnailer/worker.js',
+    'server/appliance-ports/copy-worker.js',
     'build/renderer/index.html',
     'build/icons/tray-online-light.png',
+    'build/icons/tray-online-light.ico',
     'build/icons/hearth-256.png',
     'assets/templates/notif_mail.html',
     'node_modules/minijinja-js/dist/node/minijinja_js_bg.wasm',
@@ -56,6 +58,15 @@ test('the package holds what runs and nothing else', () => {
     paths.some((path) => /^build\/renderer\/assets\/.+\.js$/.test(path)),
     'the interface is built',
   );
+  // What a part of the server starts by its path would be missed by nothing else.
+  for (const file of globSync('server/**/*.ts', { cwd: root })) {
+    for (const [, name = ''] of readFileSync(join(root, file), 'utf8').matchAll(
+      /`([\w-]+)\$\{extname\(import\.meta/g,
+    )) {
+      const program = `${posix.dirname(file.replaceAll('\\', '/'))}/${name}.js`;
+      assert.ok(paths.includes(program), `${program}, which ${file} starts, is missing`);
+    }
+  }
   const packages = ['better-sqlite3', 'sharp', '@node-rs/argon2', '@node-rs/bcrypt', 'minijinja-js'];
   for (const name of packages) assert.ok(paths.includes(`node_modules/${name}/package.json`), name);
   const strange = paths.filter(
@@ -157,6 +168,14 @@ test('updates find their feed, and can be checked with the key that is inside', 
   // The stand-in of the part that mounts the rest is a program of the system: what follows it is the rest.
   const offset = String(statSync('/bin/true').size);
   const list = execFileSync('unsquashfs', ['-o', offset, '-l', join(made.output, image)]).toString();
+  const entry = execFileSync('unsquashfs', [
+    '-o',
+    offset,
+    '-cat',
+    join(made.output, image),
+    'hearth.desktop',
+  ]).toString();
+  assert.match(entry, /^Exec=AppRun %U$/m, 'with its sandbox');
   for (const name of ['AppRun', 'hearth.desktop', 'resources/app.asar', 'usr/share/icons/hicolor/256x256']) {
     assert.ok(list.includes(name), `${name} is in the AppImage`);
   }
@@ -181,12 +200,24 @@ test('the configuration is valid for every system, hardened, and what it names i
   for (const name of [win?.icon, mac?.icon, linux?.icon, mac?.entitlements, mac?.entitlementsInherit]) {
     assert.ok(typeof name === 'string' && existsSync(join(root, name)), String(name));
   }
+  // A name with a space in it is another one in the address that an update is fetched from.
+  for (const name of [nsis?.artifactName, mac?.artifactName, config.appImage?.artifactName, config.deb?.artifactName]) {
+    assert.ok(
+      typeof name === 'string' && !name.includes(' ') && name.includes('version') && name.includes('arch'),
+      String(name),
+    );
+  }
   const icns = readFileSync(join(root, 'build/icons/icon.icns'));
   assert.equal(icns.toString('ascii', 0, 4), 'icns');
   assert.equal(icns.readUInt32BE(4), icns.length);
   const ico = readFileSync(join(root, 'build/icons/icon.ico'));
   assert.deepEqual([ico.readUInt16LE(2), ico.readUInt16LE(4)], [1, 7]);
   for (const entitlements of ['build/entitlements.mac.plist', 'build/entitlements.mac.inherit.plist']) {
-    assert.match(readFileSync(join(root, entitlements), 'utf8'), /com\.apple\.security\.cs\.allow-jit/);
+    const granted = [...readFileSync(join(root, entitlements), 'utf8').matchAll(/<key>([^<]+)<\/key>/g)].map(
+      ([, key]) => key,
+    );
+    const needed = ['com.apple.security.cs.allow-jit'];
+    if (entitlements.includes('inherit')) needed.push('com.apple.security.cs.disable-library-validation');
+    assert.deepEqual(granted, needed, 'and nothing beyond what is needed');
   }
 });

@@ -153,6 +153,11 @@ export class RunningShell implements AsyncDisposable {
     return info;
   }
 
+  /** Ends it as a crash does. */
+  kill(): void {
+    this.#program.kill();
+  }
+
   async quit(): Promise<number | null> {
     await this.evaluate(({ app }) => app.quit(), undefined);
     return this.ended;

@@ -24,7 +24,7 @@ class Child extends EventEmitter {
   }
 }
 
-function start(): {
+function start(listSecrets: () => Promise<Record<string, string>> = async () => ({})): {
   clock: ManualClock;
   server: ServerProcess;
   children: Child[];
@@ -41,7 +41,7 @@ function start(): {
     env: { PATH: '/bin', NOTHING: undefined },
     dataDir: '/data',
     token: 'token',
-    secrets: { list: async () => ({}), put: async () => undefined },
+    secrets: { list: listSecrets, put: async () => undefined },
     fork: (_program, args, options) => {
       assert.deepEqual([args, options.env], [[], { PATH: '/bin' }], 'no secret where others can read it');
       const child = new Child();
@@ -49,7 +49,7 @@ function start(): {
       return child;
     },
     onChange: () => undefined,
-    onError: (error) => assert.fail(String(error)),
+    onError: (error) => assert.match(String(error), /key store/),
     killHard: (pid) => killed.push(pid),
   });
   server.start();
@@ -68,6 +68,41 @@ test('a server that is not ready in time is ended, explained and started again',
   const now = state();
   assert.ok(now.kind === 'restarting' && /not ready within 20 seconds/.test(now.message));
   await clock.advance(1_000);
+  assert.equal(children.length, 2);
+});
+
+test('a key store that asks for a password first costs no start, and one that nobody opens does not keep it off', async () => {
+  const { promise, resolve } = Promise.withResolvers<Record<string, string>>();
+  const patient = start(() => promise);
+  await patient.clock.advance(50_000);
+  assert.deepEqual([patient.last().heard, patient.last().kills], [[], 0], 'it waits for the person');
+  resolve({ passphrase: 'a long way home' });
+  await patient.clock.advance(19_000);
+  assert.deepEqual(patient.last().heard, [
+    { type: 'start', token: 'token', dataDir: '/data', secrets: { passphrase: 'a long way home' } },
+  ]);
+  assert.equal(patient.last().kills, 0, 'the time to get ready begins with the start');
+  await patient.clock.advance(1_000);
+  assert.equal(patient.last().kills, 1);
+
+  const alone = start(() => new Promise(() => undefined));
+  await alone.clock.advance(60_000);
+  assert.deepEqual(alone.last().heard, [{ type: 'start', token: 'token', dataDir: '/data', secrets: {} }]);
+  const broken = start(() => Promise.reject(new Error('the key store is broken')));
+  await broken.clock.advance(1);
+  assert.equal(broken.last().heard.length, 1);
+});
+
+test('a server that is refused says why, and starts when the person wants it all the same', async () => {
+  const { server, children, last, state } = start();
+  server.refuse('not now');
+  assert.equal(state().kind, 'starting', 'one that runs is not');
+  last().emit('exit', 1);
+  assert.equal(state().kind, 'restarting');
+  server.refuse('not now');
+  const now = state();
+  assert.ok(now.kind === 'failed' && now.message === 'not now');
+  server.start();
   assert.equal(children.length, 2);
 });
 
@@ -135,7 +170,7 @@ test('a stop asks first and ends it by force in the end; a crash on the way coun
 
 test('a network that has changed and a sleep that nobody announced are noticed', async () => {
   const clock = new ManualClock();
-  const system = Object.assign(new EventEmitter(), { onBatteryPower: false });
+  const system = new EventEmitter();
   let addresses = 'home';
   let wakes = 0;
   const power = new Power({
@@ -144,6 +179,7 @@ test('a network that has changed and a sleep that nobody announced are noticed',
     powerSaveBlocker: { start: () => 1, stop: () => true },
     addresses: () => addresses,
     keepAwake: () => false,
+    isOnBattery: () => false,
     onSleep: () => undefined,
     onWake: () => void wakes++,
     onShutdown: () => undefined,
@@ -167,4 +203,40 @@ test('a network that has changed and a sleep that nobody announced are noticed',
   addresses = 'hotel';
   await clock.advance(60_000);
   assert.equal(wakes, 3);
+});
+
+test('a machine that is plugged in is kept awake, also where the system does not tell of its supply', async () => {
+  const clock = new ManualClock();
+  const system = new EventEmitter();
+  const blocked = new Set<number>();
+  let isOnBattery = false;
+  let ids = 0;
+  const power = new Power({
+    clock,
+    powerMonitor: system as never,
+    powerSaveBlocker: {
+      start: (type) => {
+        assert.equal(type, 'prevent-app-suspension');
+        blocked.add(++ids);
+        return ids;
+      },
+      stop: (id) => blocked.delete(id),
+    },
+    addresses: () => 'home',
+    keepAwake: () => true,
+    isOnBattery: () => isOnBattery,
+    onSleep: () => undefined,
+    onWake: () => undefined,
+    onShutdown: () => undefined,
+  });
+  power.start();
+  assert.equal(blocked.size, 1);
+  isOnBattery = true;
+  await clock.advance(10_000);
+  assert.equal(blocked.size, 0, 'not at the cost of the battery');
+  isOnBattery = false;
+  system.emit('on-ac');
+  assert.equal(blocked.size, 1, 'where it is told, at once');
+  power.stop();
+  assert.equal(blocked.size, 0);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isLinuxOnBattery } from '../../main/power-supply.ts';
 import type { Backups, Status } from '../../server/appliance/contract.ts';
 import { Home, launch, ranWith, type RunningShell, runtime, soon } from './driver.ts';
 
@@ -91,7 +92,11 @@ test('a second start shows the window of the first and ends', async () => {
     'started hidden, there is no window',
   );
   await soon('the server runs without a window', () => shell.home.has('data', 'control.json'));
-  await using second = await launch({ home: shell.home });
+  {
+    await using atLogin = await launch({ home: shell.home, args: ['--hidden'] });
+    assert.equal(await atLogin.ended, 0);
+  }
+  await using second = await launch({ home: shell.home, args: ['--said-last'] });
   assert.equal(await second.ended, 0);
   await soon('the window is shown', () =>
     shell.evaluate(({ BrowserWindow }) => BrowserWindow.getAllWindows()[0]?.isVisible() === true, undefined),
@@ -114,7 +119,16 @@ test('closing the window leaves everything running, and is explained once', asyn
     await shell.evaluate(({ BrowserWindow }) => BrowserWindow.getAllWindows()[0]?.isVisible(), undefined),
     true,
   );
+  await shell.evaluate(({ BrowserWindow }) => {
+    const [window] = BrowserWindow.getAllWindows();
+    const filled = new Promise((resolve) => void window?.once('enter-full-screen', () => resolve(undefined)));
+    window?.setFullScreen(true);
+    return filled.then(() => undefined);
+  }, undefined);
   await close();
+  await soon('a window that fills the screen lets go of it first', () =>
+    shell.evaluate(({ BrowserWindow }) => BrowserWindow.getAllWindows()[0]?.isVisible() === false, undefined),
+  );
   const { told, bounds } = JSON.parse(shell.home.read('shell', 'shell.json'));
   assert.deepEqual(told, ['still-here']);
   assert.ok(bounds.width > 300, 'where the window was is remembered');
@@ -172,17 +186,7 @@ test('sleep, wake and a plugged-in machine that is to stay awake', async () => {
   if (runtime !== undefined) return;
   const isKeptAwake = (): Promise<boolean> =>
     shell.standIn(({ powerSaveBlocker }) => [1, 2, 3].some((id) => powerSaveBlocker.isStarted(id)), undefined);
-  assert.equal(await isKeptAwake(), true);
-  await shell.standIn(({ powerMonitor }) => {
-    powerMonitor.onBatteryPower = true;
-    powerMonitor.emit('on-battery');
-  }, undefined);
-  assert.equal(await isKeptAwake(), false, 'not at the cost of the battery');
-  await shell.standIn(({ powerMonitor }) => {
-    powerMonitor.onBatteryPower = false;
-    powerMonitor.emit('on-ac');
-  }, undefined);
-  assert.equal(await isKeptAwake(), true);
+  assert.equal(await isKeptAwake(), !isLinuxOnBattery());
   await shell.menu('keep-awake');
   assert.equal(await isKeptAwake(), false);
 });
@@ -210,6 +214,10 @@ test('the bridge believes no other window, no other page and no strange argument
   await refused('window.hearth.changeSettings(null)', /no settings of the shell/);
   await refused('window.hearth.openFolder("/etc")', /has to be one of/);
   await refused('window.hearth.choosePath()', /has to be one of/);
+  if (runtime === undefined) {
+    assert.equal(await shell.bridge('choosePath', 'backup-file'), '/media/stick/home.hearthbackup');
+    assert.equal(await shell.bridge('choosePath', 'folder'), undefined, 'the person has changed their mind');
+  }
   await refused('window.hearth.installUpdate()', /no update to install/);
   const preload = await shell.evaluate(
     ({ app }) => ({ path: app.getAppPath(), isPackaged: app.isPackaged }),
@@ -317,6 +325,21 @@ test('a mistake in the configuration leaves the interface running and says so', 
       ),
     );
   }
+  assert.equal(await shell.quit(), 0);
+});
+
+test('the folder of the backups is opened where they are', {
+  skip: runtime !== undefined && 'it would open a window',
+}, async () => {
+  using home = Home.create();
+  const directory = join(home.path, 'a second disk');
+  mkdirSync(directory);
+  await using shell = await launch({ home });
+  await shell.until('the server runs', isRunning);
+  const plan = { every: 'never', atHour: 3, keep: 2, media: false, directory };
+  assert.equal((await shell.control('PUT /backups/schedule', plan)).status, 200);
+  assert.ok(!existsSync(join(home.data, 'backups')), 'what is not there cannot be opened instead');
+  await shell.bridge('openFolder', 'backups');
   assert.equal(await shell.quit(), 0);
 });
 

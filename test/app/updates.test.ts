@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -114,6 +114,8 @@ test('a new version that does not start twice makes way for the one before, with
     assert.equal(home.read('data', 'homeserver.yaml'), before, 'the data are as they were');
     const notices = await shell.standIn(({ Notification }) => Notification.shown.map(({ title }) => title), undefined);
     assert.ok(notices.includes('The previous version is back'), JSON.stringify(notices));
+    const { update } = await shell.bridge('getShell');
+    assert.ok(update.kind === 'failed' && /0\.2\.0 did not start/.test(update.message), 'also to who wants no notices');
     assert.equal((await shell.bridge('checkForUpdates')).update.kind, 'idle', 'the bad version is not fetched again');
     feed.offer('0.2.1');
     assert.equal((await shell.bridge('checkForUpdates')).update.kind, 'ready', 'a later one is');
@@ -180,9 +182,11 @@ test('without a copy of the program, the version before comes from its own folde
       appImage: undefined,
       isAutomatic: () => true,
       onChange: () => undefined,
+      onMoved: () => undefined,
       startInstead: () => assert.fail('there is no copy to start'),
       quit: () => undefined,
     });
+    assert.equal(await updates.arrive(), false, 'there is nothing to go back to at once');
     return { begun: await updates.begin(), updates, done };
   };
   feed.offer('0.1.0', { at: '/0.1.0', signature: Buffer.alloc(64).toString('base64') });
@@ -214,9 +218,93 @@ test('an update that cannot be prepared is left for another time, and told at th
     assert.equal(await shell.quit(), 0);
   }
   assert.ok(!home.has('Hearth.AppImage'), 'nothing was installed');
+  assert.ok(!home.has('data', 'before-update'), 'a copy that nobody needs takes no room');
   await using shell = await start('0.1.0');
   const { update } = await shell.until('it is told', (info) => info.update.kind === 'failed');
   assert.ok(update.kind === 'failed' && /could not be copied before the update/.test(update.message));
+});
+
+test('a machine that goes down is not kept from it by an update', async () => {
+  await using feed = await UpdateFeed.start();
+  using home = Home.create();
+  const { program, start } = install(feed, home);
+  {
+    await using shell = await start('0.1.0');
+    await shell.until('the server runs', isRunning);
+    feed.offer('0.2.0');
+    assert.equal((await shell.bridge('checkForUpdates')).update.kind, 'ready');
+    const isHeld = await shell.standIn(({ powerMonitor }) => {
+      let isPrevented = false;
+      powerMonitor.emit('shutdown', { preventDefault: () => (isPrevented = true) });
+      return isPrevented;
+    }, undefined);
+    assert.ok(isHeld, 'the system waits for the server to stop');
+    assert.equal(await shell.ended, 0, shell.output);
+  }
+  assert.equal(readFileSync(program, 'utf8'), appImage('0.1.0'), 'it could be cut off in the middle');
+  assert.ok(!home.has('data', 'before-update'));
+  await using shell = await start('0.1.0');
+  await shell.until('the server runs', isRunning);
+  assert.equal((await shell.bridge('checkForUpdates')).update.kind, 'ready', 'it is there for another time');
+});
+
+test('a new version that ends in its first moments is counted all the same, and makes way at its third start', async () => {
+  await using feed = await UpdateFeed.start();
+  using home = Home.create();
+  const { resources, program } = feed.install(home, '0.1.0');
+  const before = home.read('data', 'homeserver.yaml');
+  // As it was fetched: with its version in its name, which changes with every update.
+  const nameOf = (version: string): string => join(home.path, `Hearth-${version}.AppImage`);
+  renameSync(program, nameOf('0.1.0'));
+  const start = (version: string): Promise<RunningShell> =>
+    launch({
+      home,
+      onStandIn: true,
+      env: { APPIMAGE: nameOf(version) },
+      standIn: { version, resources, isPackaged: true },
+    });
+  const atLogin = (): string => /^Exec="([^"]*)"/m.exec(home.read('config', 'autostart', 'hearth.desktop'))?.[1] ?? '';
+  {
+    await using shell = await start('0.1.0');
+    await shell.until('the server runs', isRunning);
+    await shell.bridge('changeSettings', { startAtLogin: true });
+    assert.equal(atLogin(), nameOf('0.1.0'));
+    feed.offer('0.2.0');
+    assert.equal((await shell.bridge('checkForUpdates')).update.kind, 'ready');
+    assert.equal(await shell.quit(), 0);
+  }
+  assert.equal(readFileSync(nameOf('0.2.0'), 'utf8'), appImage('0.2.0'));
+  assert.equal(atLogin(), nameOf('0.2.0'), 'the next login finds it');
+  for (const attempts of [1, 2]) {
+    const shell = await start('0.2.0');
+    await soon('the start is counted', () => home.read('shell', 'update.json').includes(`"attempts":${attempts}`));
+    shell.kill();
+    await shell.ended;
+  }
+  {
+    await using shell = await start('0.2.0');
+    assert.equal(await shell.ended, 0);
+    assert.doesNotMatch(shell.output, /rror/);
+  }
+  assert.equal(readFileSync(nameOf('0.1.0'), 'utf8'), appImage('0.1.0'), 'the old program is back');
+  assert.ok(!existsSync(nameOf('0.2.0')), 'and the only one');
+  assert.equal(atLogin(), nameOf('0.1.0'));
+  await using shell = await start('0.1.0');
+  await isUp(shell);
+  assert.equal(home.read('data', 'homeserver.yaml'), before);
+});
+
+test('a feed that cannot be reached is told of in a sentence, where somebody looks', async () => {
+  await using feed = await UpdateFeed.start();
+  using home = Home.create();
+  const { start } = install(feed, home);
+  await using shell = await start('0.1.0');
+  await shell.until('the server runs', isRunning);
+  const { update } = await shell.bridge('checkForUpdates');
+  assert.ok(update.kind === 'failed');
+  assert.match(update.message, /^Looking for a new version did not work and is tried again later: .{10,300}$/);
+  const notices = await shell.standIn(({ Notification }) => Notification.shown.map(({ title }) => title), undefined);
+  assert.ok(!notices.some((title) => title.includes('update')), 'nobody is called for it');
 });
 
 test('a copy of the data is whole or not there, and puts everything back', async () => {

@@ -8,13 +8,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, watch, writeF
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type * as Electron from 'electron';
-import { StandInWindow } from './window.ts';
+import { StandInBaseWindow } from './window.ts';
 import { appState, type Event, preventable, ready, requireReady, settings } from './world.ts';
 
 export { contextBridge, ipcMain, ipcRenderer } from './ipc.ts';
 export { Menu } from './menu.ts';
 export { protocol, session } from './session.ts';
-export { StandInWindow as BrowserWindow } from './window.ts';
+export { StandInBaseWindow as BaseWindow, StandInWindow as BrowserWindow } from './window.ts';
 
 class App extends EventEmitter {
   readonly isPackaged = settings.isPackaged;
@@ -79,20 +79,24 @@ class App extends EventEmitter {
       this.emit('second-instance', preventable(), JSON.parse(argv), process.cwd(), undefined);
     }
   }
+  releaseSingleInstanceLock(): void {
+    if (this.#lock !== undefined) rmSync(this.#lock, { force: true });
+    this.#lock = undefined;
+  }
   /** before-quit, the windows' close, will-quit, quit: any of the first three may keep the program alive. */
   quit(): void {
     setImmediate(() => {
       const before = preventable();
       this.emit('before-quit', before);
       if (before.defaultPrevented) return;
-      for (const window of StandInWindow.getAllWindows()) if (!window.close()) return;
+      for (const window of StandInBaseWindow.getAllWindows()) if (!window.close()) return;
       const will = preventable();
       this.emit('will-quit', will);
       if (!will.defaultPrevented) this.exit(0);
     });
   }
   exit(code = 0): void {
-    for (const window of StandInWindow.getAllWindows()) window.destroy();
+    for (const window of StandInBaseWindow.getAllWindows()) window.destroy();
     this.emit('quit', preventable(), code);
     if (this.#lock !== undefined) rmSync(this.#lock, { force: true });
     process.exit(code);
@@ -173,25 +177,40 @@ export class Tray extends EventEmitter {
   static readonly all: Tray[] = [];
   image: Image;
   toolTip = '';
+  /** How often it was given a menu: an open one is closed by that. */
+  menus = 0;
+  #isDestroyed = false;
   menu: Pick<Electron.Menu, 'getMenuItemById' | 'items'> | undefined;
 
   constructor(image: Image) {
     super();
     requireReady('Tray');
+    if (image.isEmpty()) throw new Error(`Failed to load image from path '${image.path}'`);
     this.image = image;
     Tray.all.push(this);
   }
+  isDestroyed(): boolean {
+    return this.#isDestroyed;
+  }
+  #mustBeThere(): void {
+    if (this.#isDestroyed) throw new Error('Tray is destroyed');
+  }
   setImage(image: Image): void {
+    this.#mustBeThere();
     if (image.isEmpty()) throw new Error(`Failed to load image from path '${image.path}'`);
     this.image = image;
   }
   setToolTip(text: string): void {
+    this.#mustBeThere();
     this.toolTip = text;
   }
   setContextMenu(menu: Pick<Electron.Menu, 'getMenuItemById' | 'items'>): void {
+    this.#mustBeThere();
     this.menu = menu;
+    this.menus++;
   }
   destroy(): void {
+    this.#isDestroyed = true;
     Tray.all.splice(Tray.all.indexOf(this), 1);
   }
 }
@@ -214,7 +233,13 @@ export class Notification extends EventEmitter {
   }
 }
 
-export const powerMonitor = Object.assign(new EventEmitter(), { onBatteryPower: false });
+/** On Linux, Electron says of the supply of power what is not so: whoever asks it there has made a mistake. */
+export const powerMonitor = Object.assign(new EventEmitter(), {
+  isOnBatteryPower: (): boolean => {
+    if (process.platform === 'linux') throw new Error('Electron does not know the supply of power on Linux');
+    return false;
+  },
+});
 const blockers = new Map<number, string>();
 let blockerIds = 0;
 export const powerSaveBlocker = {
@@ -225,7 +250,14 @@ export const powerSaveBlocker = {
   stop: (id: number): boolean => blockers.delete(id),
   isStarted: (id: number): boolean => blockers.has(id),
 };
-export const nativeTheme = Object.assign(new EventEmitter(), { shouldUseDarkColors: false });
+export const nativeTheme = Object.assign(new EventEmitter(), { shouldUseDarkColorsForSystemIntegratedUI: false });
+
+export const screen = {
+  getAllDisplays: (): Pick<Electron.Display, 'workArea'>[] => {
+    requireReady('screen');
+    return [{ workArea: { x: 0, y: 0, width: 1920, height: 1040 } }];
+  },
+};
 
 let copied = '';
 export const clipboard = {
@@ -247,21 +279,37 @@ export const shell = {
 
 export const dialog = {
   showErrorBox: (title: string, content: string): void => console.error(`${title}: ${content}`),
-  showOpenDialog: async (options: Electron.OpenDialogOptions): Promise<Electron.OpenDialogReturnValue> =>
-    options.properties?.includes('openFile') === true
+  showOpenDialog: async (
+    ...args: [Electron.OpenDialogOptions] | [unknown, Electron.OpenDialogOptions]
+  ): Promise<Electron.OpenDialogReturnValue> => {
+    requireReady('dialog');
+    const options = args.length === 1 ? args[0] : args[1];
+    return options.properties?.includes('openFile') === true
       ? { canceled: false, filePaths: ['/media/stick/home.hearthbackup'] }
-      : { canceled: true, filePaths: [] },
+      : { canceled: true, filePaths: [] };
+  },
 };
 
 const SEAL = 0x5a;
+/** A key store that is `locked` asks for a password, and nobody is there to give it. */
+async function unlocked(): Promise<void> {
+  requireReady('safeStorage');
+  if (settings.keyStore === 'locked') await new Promise(() => undefined);
+}
 export const safeStorage = {
-  isAsyncEncryptionAvailable: async (): Promise<boolean> => settings.keyStore !== 'none',
-  getSelectedStorageBackend: (): string => settings.keyStore,
-  encryptStringAsync: async (text: string): Promise<Buffer> => Buffer.from(text).map((byte) => byte ^ SEAL) as Buffer,
-  decryptStringAsync: async (sealed: Buffer): Promise<Electron.DecryptStringAsyncReturnValue> => ({
-    result: Buffer.from(sealed.map((byte) => byte ^ SEAL)).toString(),
-    shouldReEncrypt: false,
-  }),
+  isAsyncEncryptionAvailable: async (): Promise<boolean> => {
+    await unlocked();
+    return settings.keyStore !== 'none';
+  },
+  getSelectedStorageBackend: (): string => (appState.isReady ? settings.keyStore : 'unknown'),
+  encryptStringAsync: async (text: string): Promise<Buffer> => {
+    await unlocked();
+    return Buffer.from(text).map((byte) => byte ^ SEAL) as Buffer;
+  },
+  decryptStringAsync: async (sealed: Buffer): Promise<Electron.DecryptStringAsyncReturnValue> => {
+    await unlocked();
+    return { result: Buffer.from(sealed.map((byte) => byte ^ SEAL)).toString(), shouldReEncrypt: false };
+  },
 };
 
 /** What electron-updater reaches the feed by. */
@@ -283,6 +331,7 @@ app satisfies Pick<
   | 'isPackaged'
   | 'quit'
   | 'relaunch'
+  | 'releaseSingleInstanceLock'
   | 'requestSingleInstanceLock'
   | 'setAppUserModelId'
   | 'setLoginItemSettings'
@@ -294,9 +343,9 @@ utilityProcess satisfies {
     ...args: Parameters<typeof Electron.utilityProcess.fork>
   ) => Pick<Electron.UtilityProcess, 'kill' | 'pid' | 'postMessage' | 'stderr' | 'stdout'>;
 };
-powerMonitor satisfies Pick<Electron.PowerMonitor, 'onBatteryPower'>;
+powerMonitor satisfies Pick<Electron.PowerMonitor, 'isOnBatteryPower'>;
 powerSaveBlocker satisfies Pick<Electron.PowerSaveBlocker, 'isStarted' | 'start' | 'stop'>;
-nativeTheme satisfies Pick<Electron.NativeTheme, 'shouldUseDarkColors'>;
+nativeTheme satisfies Pick<Electron.NativeTheme, 'shouldUseDarkColorsForSystemIntegratedUI'>;
 clipboard satisfies Pick<Electron.Clipboard, 'readText' | 'writeText'>;
 shell satisfies Pick<Electron.Shell, 'openExternal' | 'openPath'>;
 dialog satisfies Pick<Electron.Dialog, 'showErrorBox'> & {

@@ -13,6 +13,7 @@ export const protocol = {
   },
   handle: (scheme: string, handler: PageHandler): void => {
     requireReady('protocol');
+    if (handlers.has(scheme)) throw new Error(`Failed to register protocol: ${scheme}`);
     handlers.set(scheme, handler);
   },
 };

@@ -18,6 +18,7 @@ class Contents extends EventEmitter {
   #context = createContext({});
   #receive: (channel: string, ...args: unknown[]) => void = () => undefined;
   lastResponse: Response | undefined;
+  isGone = false;
 
   constructor(id: number, preload: string | undefined) {
     super();
@@ -34,6 +35,7 @@ class Contents extends EventEmitter {
   }
 
   send(channel: string, ...args: unknown[]): void {
+    if (this.isGone) throw new TypeError('Object has been destroyed');
     this.#receive(channel, ...args);
   }
 
@@ -99,60 +101,79 @@ async function runPreload(path: string, electron: unknown): Promise<void> {
   runInContext(`(function (require, module, exports) {${code}\n})`, createContext({}))(require, module, module.exports);
 }
 
-let windows: StandInWindow[] = [];
+let windows: StandInBaseWindow[] = [];
 let ids = 0;
 
-/** A window that nobody sees. */
-export class StandInWindow extends EventEmitter {
-  static getAllWindows(): StandInWindow[] {
+/** A window that nobody sees, with nothing in it. */
+export class StandInBaseWindow extends EventEmitter {
+  static getAllWindows(): StandInBaseWindow[] {
     return [...windows];
   }
-  readonly webContents: Contents;
-  readonly options: Electron.BrowserWindowConstructorOptions;
-  #isVisible = false;
+  readonly options: Electron.BaseWindowConstructorOptions;
+  #isVisible: boolean;
   #isDestroyed = false;
   #isMinimized = false;
+  #isFullScreen = false;
 
-  constructor(options: Electron.BrowserWindowConstructorOptions = {}) {
+  constructor(options: Electron.BaseWindowConstructorOptions = {}) {
     super();
-    requireReady('BrowserWindow');
+    requireReady('BaseWindow');
     this.options = options;
     this.#isVisible = options.show !== false;
-    this.webContents = new Contents(++ids, options.webPreferences?.preload);
     windows.push(this);
-    appState.emitApp('web-contents-created', preventable(), this.webContents);
   }
-  async loadURL(url: string): Promise<void> {
-    const isFirst = this.webContents.getURL() === '';
-    await this.webContents.load(url);
-    if (isFirst) this.emit('ready-to-show');
+  /** As every method of a window that is gone does. */
+  #mustBeThere(): void {
+    if (this.#isDestroyed) throw new TypeError('Object has been destroyed');
   }
   show(): void {
+    this.#mustBeThere();
     this.#isVisible = true;
   }
   hide(): void {
+    this.#mustBeThere();
+    // A screen that a window has filled would stay black.
+    if (this.#isFullScreen) throw new Error('a window was hidden that fills the screen');
     this.#isVisible = false;
   }
   focus(): void {
-    if (this.#isDestroyed) throw new TypeError('Object has been destroyed');
+    this.#mustBeThere();
   }
   minimize(): void {
+    this.#mustBeThere();
     this.#isMinimized = true;
   }
   isMinimized(): boolean {
+    this.#mustBeThere();
     return this.#isMinimized;
   }
   restore(): void {
+    this.#mustBeThere();
     this.#isMinimized = false;
   }
   isMaximized(): boolean {
+    this.#mustBeThere();
     return false;
   }
+  isFullScreen(): boolean {
+    this.#mustBeThere();
+    return this.#isFullScreen;
+  }
+  setFullScreen(isFull: boolean): void {
+    this.#mustBeThere();
+    // It takes the system a moment.
+    setImmediate(() => {
+      this.#isFullScreen = isFull;
+      this.emit(isFull ? 'enter-full-screen' : 'leave-full-screen');
+    });
+  }
   getNormalBounds(): { x: number; y: number; width: number; height: number } {
+    this.#mustBeThere();
     const { x = 10, y = 10, width = 800, height = 600 } = this.options;
     return { x, y, width, height };
   }
   isVisible(): boolean {
+    this.#mustBeThere();
     return this.#isVisible;
   }
   isDestroyed(): boolean {
@@ -160,6 +181,7 @@ export class StandInWindow extends EventEmitter {
   }
   /** Whether it was not kept open. */
   close(): boolean {
+    this.#mustBeThere();
     const event = preventable();
     this.emit('close', event);
     if (event.defaultPrevented) return false;
@@ -167,10 +189,37 @@ export class StandInWindow extends EventEmitter {
     return true;
   }
   destroy(): void {
+    if (this.#isDestroyed) return;
     this.#isDestroyed = true;
-    this.#isVisible = false;
     windows = windows.filter((each) => each !== this);
     this.emit('closed');
     if (windows.length === 0) appState.emitApp('window-all-closed');
+  }
+}
+
+/** A window that nobody sees, with a page. */
+export class StandInWindow extends StandInBaseWindow {
+  static override getAllWindows(): StandInWindow[] {
+    return windows.filter((each) => each instanceof StandInWindow);
+  }
+  static getFocusedWindow(): StandInWindow | null {
+    return this.getAllWindows().find((each) => each.isVisible()) ?? null;
+  }
+  declare readonly options: Electron.BrowserWindowConstructorOptions;
+  readonly webContents: Contents;
+
+  constructor(options: Electron.BrowserWindowConstructorOptions = {}) {
+    super(options);
+    this.webContents = new Contents(++ids, options.webPreferences?.preload);
+    appState.emitApp('web-contents-created', preventable(), this.webContents);
+  }
+  async loadURL(url: string): Promise<void> {
+    const isFirst = this.webContents.getURL() === '';
+    await this.webContents.load(url);
+    if (isFirst) this.emit('ready-to-show');
+  }
+  override destroy(): void {
+    this.webContents.isGone = true;
+    super.destroy();
   }
 }
