@@ -3,6 +3,8 @@ export type QuantityKind = 'bytes' | 'duration';
 export type SizeUnit = 'byte' | 'kib' | 'mib' | 'gib';
 export type TimeUnit = 'second' | 'minute' | 'hour' | 'day';
 export type Unit = SizeUnit | TimeUnit;
+/** No limit at all, where a setting can say so. */
+export const NEVER = 'never';
 
 /** From the largest. In bytes and in ms. */
 const FACTORS: Readonly<Record<QuantityKind, readonly (readonly [Unit, number])[]>> = {
@@ -25,11 +27,16 @@ const USUAL: Readonly<Record<QuantityKind, Unit>> = { bytes: 'mib', duration: 'd
 export interface Quantity {
   /** As it is typed; empty is none. */
   readonly amount: string;
-  readonly unit: Unit;
+  readonly unit: Unit | typeof NEVER;
 }
 
 export function unitsOf(kind: QuantityKind): readonly Unit[] {
   return FACTORS[kind].map(([unit]) => unit);
+}
+
+/** The unit for a first amount. */
+function usualUnit(kind: QuantityKind): Unit {
+  return USUAL[kind];
 }
 
 /** In the largest unit of which it is a whole number. */

@@ -1,5 +1,5 @@
 import type { Setting, SettingValue } from '../../server/appliance/contract.ts';
-import { joinQuantity, type Quantity, splitQuantity } from './quantity.ts';
+import { joinQuantity, NEVER, type Quantity, splitQuantity } from './quantity.ts';
 
 /** A setting as it is being typed. `reset`: back to its default, or a secret taken out. */
 export type Draft =
@@ -16,6 +16,7 @@ export function draftOf(setting: Setting, isReset = false): Draft {
       return { kind: 'switch', isOn: value === true };
     case 'bytes':
     case 'duration':
+      if (value === NEVER) return { kind: 'quantity', quantity: { amount: '', unit: NEVER } };
       return { kind: 'quantity', quantity: splitQuantity(setting.kind, typeof value === 'number' ? value : null) };
     case 'list':
       return { kind: 'text', text: Array.isArray(value) ? value.join('\n') : '' };
@@ -36,6 +37,7 @@ export function valueOf(setting: Setting, draft: Draft): SettingValue | undefine
     case 'switch':
       return draft.isOn;
     case 'quantity':
+      if (draft.quantity.unit === NEVER) return NEVER;
       return setting.kind === 'bytes' || setting.kind === 'duration'
         ? joinQuantity(setting.kind, draft.quantity)
         : undefined;
@@ -49,7 +51,7 @@ function readText(setting: Setting, typed: string): SettingValue | undefined {
   switch (setting.kind) {
     case 'number':
       if (trimmed === '') return null;
-      return Number.isFinite(Number(trimmed)) ? Number(trimmed) : undefined;
+      return readNumber(trimmed);
     case 'list': {
       const lines = trimmed
         .split('\n')
@@ -63,6 +65,11 @@ function readText(setting: Setting, typed: string): SettingValue | undefined {
     default:
       return trimmed === '' ? null : trimmed;
   }
+}
+
+/** With a point or a comma. */
+function readNumber(typed: string): number | undefined {
+  return /^-?\d+([.,]\d+)?$/.test(typed) ? Number(typed.replace(',', '.')) : undefined;
 }
 
 /** Whether a draft says something else than what is there. */

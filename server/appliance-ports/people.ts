@@ -1,4 +1,5 @@
-import type { Person } from '../appliance/contract.ts';
+import { setImmediate } from 'node:timers/promises';
+import type { Person, PersonKind } from '../appliance/contract.ts';
 import type { PeoplePort } from '../appliance/people/port.ts';
 import type { Composition } from '../compose.ts';
 import { forbidden, notFound } from '../matrix/errors.ts';
@@ -6,6 +7,20 @@ import type { UserId } from '../matrix/identifiers.ts';
 import type { Database } from '../storage/types.ts';
 
 type Account = NonNullable<ReturnType<Composition['accounts']['lookup']['find']>>;
+
+type Filter = NonNullable<Parameters<Composition['accounts']['lookup']['list']>[0]>;
+
+const KINDS: Readonly<Record<PersonKind, Filter>> = {
+  person: { kind: 'user', ofService: false },
+  guest: { kind: 'guest' },
+  bridged: { kind: 'user', ofService: true },
+};
+const PIECE = 200;
+
+/** However capitals and accents were typed: `é` has two spellings that look the same. */
+function plain(text: string): string {
+  return text.normalize('NFKC').toLowerCase();
+}
 
 export function peoplePort(
   parts: Pick<Composition, 'accounts' | 'profiles' | 'devices' | 'media' | 'rooms'> & { readonly db: Database },
@@ -21,12 +36,32 @@ export function peoplePort(
 
   /** Somebody has to be left who can put things right. */
   function checkNotLast(account: Account, what: string): void {
-    if (!account.isAdmin || account.locked || account.deactivated) return;
-    const others = lookup.list({ admin: true, deactivated: false, locked: false }).filter((other) => {
-      return other.userId !== account.userId && !other.suspended;
-    });
-    if (others.length > 0) return;
+    if (!lookup.isLastAdministrator(account.userId)) return;
     throw forbidden(`${account.userId} is the only administrator, and cannot be ${what}: make somebody else one first`);
+  }
+
+  /** A bridge brings thousands: names are looked through in pieces, between which others have their turn. */
+  async function find(
+    filter: Filter,
+    wanted: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ page: readonly Account[]; total: number }> {
+    if (wanted === '') return { page: lookup.list({ ...filter, limit, offset: from }), total: lookup.count(filter) };
+    const page: Account[] = [];
+    let total = 0;
+    let after: UserId | undefined;
+    for (;;) {
+      const piece = lookup.list({ ...filter, after, limit: PIECE });
+      for (const account of piece) {
+        const names = [account.userId, profiles.find(account.userId)?.displayName ?? ''];
+        if (!names.some((name) => plain(name).includes(wanted))) continue;
+        if (total >= from && page.length < limit) page.push(account);
+        total += 1;
+      }
+      after = piece.at(-1)?.userId;
+      if (piece.length < PIECE) return { page, total };
+      await setImmediate();
+    }
   }
 
   function describe(account: Account): Person {
@@ -42,6 +77,7 @@ export function peoplePort(
       isLocked: account.locked,
       isDeactivated: account.deactivated,
       isGuest: account.kind === 'guest',
+      ...(account.appserviceId === undefined ? {} : { appservice: account.appserviceId }),
       createdAt: account.createdMs,
       ...(lastSeen === 0 ? {} : { lastSeenAt: lastSeen }),
       devices: own.length,
@@ -50,14 +86,17 @@ export function peoplePort(
   }
 
   return {
-    list: ({ search = '', deactivated }) => {
-      const wanted = search.toLowerCase();
-      return lookup
-        .list(deactivated === undefined ? {} : { deactivated })
-        .map(describe)
-        .filter(({ userId, displayName = '' }) =>
-          [userId, displayName].some((text) => text.toLowerCase().includes(wanted)),
-        );
+    list: async ({ kind, search = '', deactivated, from, limit }) => {
+      const filter = { ...KINDS[kind], deactivated };
+      const found = await find(filter, plain(search.trim()), { from, limit });
+      const next = from + found.page.length;
+      const count = (of: PersonKind): number => lookup.count({ ...KINDS[of], deactivated: false });
+      return {
+        people: found.page.map(describe),
+        total: found.total,
+        ...(next < found.total ? { next } : {}),
+        counts: { person: count('person'), guest: count('guest'), bridged: count('bridged') },
+      };
     },
     get: (userId) => {
       const account = get(userId);

@@ -16,6 +16,7 @@ import { type Document, isAlias, isMap, isNode, parseDocument, YAMLMap } from 'y
 import type { JsonValue } from '../matrix/json.ts';
 import { loadConfig, type LoadOptions } from './config.ts';
 import { ConfigError } from './problems.ts';
+import { spliceIn, spliceOut } from './splice.ts';
 import { fileError } from './yaml-file.ts';
 import type { Config } from './types.ts';
 
@@ -26,26 +27,80 @@ export type ConfigChanges = Readonly<Record<string, JsonValue | undefined>>;
 const FORMAT = { lineWidth: 0, flowCollectionPadding: false } as const;
 
 /**
- * The text of a configuration with options changed; comments, order and whatever is not named stay. Throws ConfigError where
+ * The text of a configuration with options changed; comments, order, and the way whatever is not named is written, stay. Throws ConfigError where
  * the text is no YAML, or an option cannot be reached.
  */
 export function editConfigText(file: string, text: string, changes: ConfigChanges): string {
-  // As it is read: Synapse's YAML is that of version 1.1.
-  const document = parseDocument(text, { version: '1.1' });
+  let edited = text;
+  for (const [option, value] of Object.entries(changes)) edited = editOption(file, edited, option.split('.'), value);
+  return edited;
+}
+
+function editOption(file: string, text: string, path: readonly string[], value: JsonValue | undefined): string {
+  const document = parse(text);
   if (document.errors.length > 0 || !(isMap(document.contents) || document.contents === null)) {
     throw refusal(file, '', 'cannot be changed before it is valid YAML, with a "name: value" on each line');
   }
-  for (const [path, value] of Object.entries(changes)) {
-    if (value === undefined) removeOption(document, file, path.split('.'));
-    else setOption(document, file, path.split('.'), value);
+  const wanted = withOption(copyOf(document.toJS()), path, value);
+  if (isDeepStrictEqual(wanted, copyOf(document.toJS()))) return text;
+  const isMeant = (result: string): boolean => {
+    const reread = parse(result);
+    return reread.errors.length === 0 && isDeepStrictEqual(withOption(copyOf(reread.toJS()), [], undefined), wanted);
+  };
+  try {
+    const spliced = value === undefined ? spliceOut(text, document, path) : spliceIn(text, document, path, value);
+    if (spliced !== undefined && isMeant(spliced)) return spliced;
+    // Else the whole of it is written anew, as narrow as it mostly is.
+    if (value === undefined) removeOption(document, file, path);
+    else setOption(document, file, path, value);
+    const written = document.toString(FORMAT);
+    const edited = text.includes('\r\n') ? written.replaceAll(/\r?\n/g, '\r\n') : written;
+    // What is written must be read as what was meant, whatever oddities of YAML the file has.
+    if (isMeant(edited)) return edited;
+  } catch (error) {
+    // An anchor that something refers to would go.
+    if (!(error instanceof ReferenceError || (error instanceof Error && /alias/i.test(error.message)))) throw error;
   }
-  const edited = document.toString(FORMAT);
-  // What is written must be read as what was meant, whatever oddities of YAML the file has.
-  const reread = parseDocument(edited, { version: '1.1' });
-  if (reread.errors.length > 0 || !isDeepStrictEqual(reread.toJS(), document.toJS())) {
-    throw refusal(file, '', 'is written in a way that cannot be changed safely by a program; change it with an editor');
+  throw refusal(
+    file,
+    path.join('.'),
+    'is written in a way that cannot be changed safely by a program; change it with an editor',
+  );
+}
+
+/** As it is read: Synapse's YAML is that of version 1.1. */
+function parse(text: string): Document {
+  return parseDocument(text, { version: '1.1' });
+}
+
+/** What aliases share is apart in the copy: a change of one would else be one of the others. */
+function copyOf(value: unknown, depth = 0): unknown {
+  if (depth > 100 || typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((each) => copyOf(each, depth + 1));
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, copyOf(each, depth + 1)]));
+}
+
+/** What a file is to say after a change; mappings that have become empty by it are gone. */
+function withOption(content: unknown, path: readonly string[], value: JsonValue | undefined): unknown {
+  const [name, ...rest] = path;
+  if (Array.isArray(content) && name !== undefined) {
+    return content.map((each: unknown, index) => (String(index) === name ? withOption(each, rest, value) : each));
   }
-  return edited;
+  const fields = isPlain(content) ? content : {};
+  if (name === undefined) return content ?? fields;
+  const present = Object.hasOwn(fields, name) ? fields[name] : undefined;
+  const { [name]: _former, ...others } = fields;
+  if (rest.length === 0) return value === undefined ? others : { ...fields, [name]: value };
+  if (value !== undefined) return { ...fields, [name]: withOption(present, rest, value) };
+  if (!isPlain(present)) return fields;
+  const left = withOption(present, rest, undefined);
+  const isGone = isPlain(left) && Object.keys(left).length === 0 && Object.keys(present).length > 0;
+  return isGone ? others : { ...fields, [name]: left };
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 /**

@@ -30,13 +30,16 @@ export interface ListenerWish {
 
 const SECRET_LENGTH = 50;
 
+/** What is remarked on the listener of a server that nobody set up yet. */
+export const LOCAL_CLIENTS =
+  'For clients, on this machine only. To let others in, put a reverse proxy in front of it, or name further addresses.';
+
 /** The listeners of a new configuration: on this machine only. */
 function localListeners({ clientPort, federationPort }: ConfigWishes): readonly ListenerWish[] {
   const local = { tls: false, bindAddresses: ['127.0.0.1'] };
   const clients: ListenerWish = {
     ...local,
-    about:
-      'For clients, on this machine only. To let others in, put a reverse proxy in front of it, or name further addresses.',
+    about: LOCAL_CLIENTS,
     port: clientPort ?? DEFAULT_CLIENT_PORT,
     isBehindProxy: false,
     resources: ['client', 'federation'],
@@ -46,7 +49,8 @@ function localListeners({ clientPort, federationPort }: ConfigWishes): readonly 
   return [clients, { ...local, about, port: federationPort, isBehindProxy: true, resources: ['federation'] }];
 }
 
-function listenerText({ about, port, tls, isBehindProxy, bindAddresses, resources }: ListenerWish): string {
+/** A listener as it stands in a configuration, with its remark. */
+export function listenerText({ about, port, tls, isBehindProxy, bindAddresses, resources }: ListenerWish): string {
   const addresses = bindAddresses.map((address) => `'${address}'`).join(', ');
   return `  # ${about}
   - port: ${port}
@@ -73,7 +77,7 @@ export function generateConfig(wishes: ConfigWishes, random: Random): string {
 server_name: ${quote(serverName)}
 
 # The address clients reach the server at, if it can be reached from outside.
-${publicBaseUrl === undefined ? '#public_baseurl: https://matrix.example.com/' : `public_baseurl: ${quote(publicBaseUrl)}`}
+${publicBaseUrl === undefined ? NO_PUBLIC_URL : `public_baseurl: ${quote(publicBaseUrl)}`}
 ${serveServerWellKnown ? '\n# Has other servers come by port 443 in place of 8448.\nserve_server_wellknown: true\n' : ''}
 listeners:
 ${listeners}${tls === undefined ? '' : tlsText(tls)}${isAlone ? ALONE : ''}
@@ -108,7 +112,11 @@ enable_registration: false
 `;
 }
 
-const ALONE = `
+/** The example that stands where no address is given. */
+export const NO_PUBLIC_URL = '#public_baseurl: https://matrix.example.com/';
+
+/** What keeps other servers away, and says so. */
+export const ALONE = `
 # The only other servers to deal with: none at all. Without this line, it is every server there is.
 federation_domain_whitelist: []
 `;

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { expectError, expectOk, type TestClient } from '../kit/test-client.ts';
-import { logIn, moveIn, PASSWORD, roomyDataDir, startRoomy, visitor, welcome } from './household-kit.ts';
+import { expectError, expectOk, TestClient } from '../kit/test-client.ts';
+import type { QueryOf } from '../../server/appliance/contract.ts';
+import { homeserverOf, logIn, moveIn, PASSWORD, roomyDataDir, startRoomy, visitor, welcome } from './household-kit.ts';
 
 const isSignedIn = async (client: TestClient): Promise<boolean> =>
   (await client.get('/_matrix/client/v3/account/whoami')).status === 200;
@@ -105,4 +108,65 @@ test('who is locked waits, who is deactivated is gone, and somebody always runs 
   );
   const password = { password: 'a new morning', signOut: true };
   assert.equal((await house.ask('POST /people/{userId}/password', { params: own, body: password })).status, 403);
+});
+
+test('the last administrator cannot close their account with an app either, and somebody else can', async () => {
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir);
+  const anna = await moveIn(house, 'anna');
+  const ben = await welcome(house, 'ben');
+  const close = (client: TestClient, user: string) =>
+    client.post('/_matrix/client/v3/account/deactivate', {
+      auth: { type: 'm.login.password', identifier: { type: 'm.id.user', user }, password: PASSWORD },
+    });
+  expectError(await close(anna, 'anna'), 403, 'M_FORBIDDEN');
+  // Without a token, the password says who it is.
+  expectError(await close(visitor(house), 'anna'), 403, 'M_FORBIDDEN');
+  assert.ok(await isSignedIn(anna));
+  await house.call('PUT /people/{userId}/admin', { params: { userId: ben.userId }, body: { admin: true } });
+  const both = await Promise.all([
+    house.ask('PUT /people/{userId}/admin', { params: { userId: anna.userId }, body: { admin: false } }),
+    house.ask('PUT /people/{userId}/admin', { params: { userId: ben.userId }, body: { admin: false } }),
+  ]);
+  assert.deepEqual(
+    both.map(({ status }) => status).toSorted((a, b) => a - b),
+    [200, 403],
+    'two pages at once leave one',
+  );
+});
+
+test('a house of many is shown in pages, with guests and those of bridges apart', async () => {
+  const token = 'as-token-of-the-bridge';
+  using dataDir = roomyDataDir({ config: { allow_guest_access: true, app_service_config_files: ['bridge.yaml'] } });
+  writeFileSync(
+    join(dataDir.path, 'bridge.yaml'),
+    `id: post\nurl: null\nas_token: ${token}\nhs_token: other\nsender_localpart: postbot\nnamespaces:\n  users: [{exclusive: true, regex: '@post_.*'}]\n`,
+  );
+  await using house = await startRoomy(dataDir);
+  await moveIn(house, 'anna');
+  const guest = expectOk(await visitor(house).post('/_matrix/client/v3/register', {}, { kind: 'guest' }));
+  for (const username of ['post_ben', 'post_Elise', 'post_carl']) {
+    const bridge = new TestClient({ baseUrl: homeserverOf(house).clientUrl }, { token });
+    const body = { type: 'm.login.application_service', username };
+    expectOk(await bridge.post('/_matrix/client/v3/register', body));
+  }
+  const list = (query: QueryOf<'GET /people'>) => house.call('GET /people', { query });
+  const people = await list({});
+  assert.deepEqual(
+    people.people.map(({ userId }) => userId),
+    ['@anna:localhost'],
+  );
+  assert.deepEqual(people.counts, { person: 1, guest: 1, bridged: 4 });
+  const guests = await list({ kind: 'guest' });
+  assert.deepEqual(
+    guests.people.map(({ userId }) => userId),
+    [guest.user_id],
+  );
+  const first = await list({ kind: 'bridged', limit: 3 });
+  assert.deepEqual([first.people.length, first.total, first.next], [3, 4, 3]);
+  assert.equal(first.people[0]?.appservice, 'post');
+  const rest = await list({ kind: 'bridged', limit: 3, from: 3 });
+  assert.deepEqual([rest.people.length, rest.next], [1, undefined]);
+  const found = await list({ kind: 'bridged', search: 'POST_', limit: 2, from: 1 });
+  assert.deepEqual([found.people.length, found.total], [2, 3]);
 });

@@ -75,6 +75,7 @@ export function PasswordDialog({ person, onClose }: { person: Person; onClose: (
         autoFocus
         problem={failure !== undefined && isOfPassword ? sayFailure(failure) : undefined}
       />
+      {password !== password.trim() && <p className="small tone-warning">{text('password.spaces')}</p>}
       <StrengthMeter password={password} own={[name, person.userId]} />
       <div>
         <Button size="small" icon="key" onPress={() => setPassword(makeUpPassword())}>

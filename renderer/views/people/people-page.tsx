@@ -1,16 +1,18 @@
 import { type ReactNode, useState } from 'react';
 import { useLocation } from 'wouter';
-import type { Person } from '../../../server/appliance/contract.ts';
+import type { PeoplePage as PeoplePageOf, Person, PersonKind } from '../../../server/appliance/contract.ts';
 import { useCall } from '../../api/calls.ts';
 import { Button, ButtonLink } from '../../components/button.tsx';
 import { type Column, DataTable } from '../../components/data-table.tsx';
-import { CheckboxField, SearchField } from '../../components/fields.tsx';
+import { CheckboxField, SearchField, Segments } from '../../components/fields.tsx';
 import { MenuButton } from '../../components/menu.tsx';
 import { Card, EmptyState, Loaded, Page } from '../../components/page.tsx';
+import { Pager } from '../../components/pager.tsx';
 import { Ago } from '../../components/time.tsx';
 import { formatBytes } from '../../models/format.ts';
 import { linkTo, partsAfter } from '../../models/place.ts';
 import { text } from '../../strings/text.ts';
+import { ConnectButton } from '../connect/connect-button.tsx';
 import { InvitationsPage } from '../invitations/invitations-page.tsx';
 import { StrangersPage } from '../strangers/strangers-page.tsx';
 import { PeopleNav } from './people-nav.tsx';
@@ -34,16 +36,27 @@ export function PeoplePage(): ReactNode {
 function People(): ReactNode {
   const [search, setSearch] = useState('');
   const [withClosed, setWithClosed] = useState(false);
-  const query = { ...(search === '' ? {} : { search }), ...(withClosed ? {} : { deactivated: false }) };
+  const [kind, setKind] = useState<PersonKind>('person');
+  const [from, setFrom] = useState(0);
+  const query = {
+    kind,
+    from,
+    limit: PAGE_SIZE,
+    ...(search === '' ? {} : { search }),
+    ...(withClosed ? {} : { deactivated: false }),
+  };
   const read = useCall('GET /people', { query }, { keepsFormer: true, everyMs: EVERY_MS });
   return (
     <Page
       title={text('people.title')}
       lead={text('people.lead')}
       actions={
-        <ButtonLink kind="primary" icon="plus" href="#/people/invitations/new">
-          {text('people.add')}
-        </ButtonLink>
+        <>
+          <ConnectButton />
+          <ButtonLink kind="primary" icon="plus" href="#/people/invitations/new">
+            {text('people.add')}
+          </ButtonLink>
+        </>
       }
     >
       <PeopleNav current="people" />
@@ -53,14 +66,42 @@ function People(): ReactNode {
             label={text('people.search')}
             placeholder={text('people.search-hint')}
             value={search}
-            onChange={setSearch}
+            onChange={(wanted) => {
+              setSearch(wanted);
+              setFrom(0);
+            }}
           />
-          <CheckboxField label={text('people.with-closed')} value={withClosed} onChange={setWithClosed} />
+          <CheckboxField
+            label={text('people.with-closed')}
+            value={withClosed}
+            onChange={(isOn) => {
+              setWithClosed(isOn);
+              setFrom(0);
+            }}
+          />
+          <Kinds
+            counts={read.data?.counts}
+            kind={kind}
+            onChange={(chosen) => {
+              setKind(chosen);
+              setFrom(0);
+            }}
+          />
         </div>
         <Loaded read={read} lines={6}>
-          {({ people }) =>
-            people.length > 0 ? (
-              <PeopleTable people={people} />
+          {({ people, total, next }) =>
+            people.length > 0 || from > 0 ? (
+              <>
+                <PeopleTable people={people} />
+                <Pager
+                  from={from}
+                  shown={people.length}
+                  total={total}
+                  next={next}
+                  onChange={setFrom}
+                  size={PAGE_SIZE}
+                />
+              </>
             ) : search !== '' ? (
               <EmptyState
                 icon="search"
@@ -68,6 +109,10 @@ function People(): ReactNode {
                 action={<Button onPress={() => setSearch('')}>{text('search.clear')}</Button>}
               >
                 {text('search.none-text', { search })}
+              </EmptyState>
+            ) : kind !== 'person' ? (
+              <EmptyState icon="people" title={text('people.none-such')}>
+                {text('people.none-such-text')}
               </EmptyState>
             ) : (
               <EmptyState
@@ -82,6 +127,31 @@ function People(): ReactNode {
         </Loaded>
       </Card>
     </Page>
+  );
+}
+
+const PAGE_SIZE = 200;
+const KINDS: readonly PersonKind[] = ['person', 'guest', 'bridged'];
+
+/** Guests and those that bridges made stand apart, where there are any. */
+function Kinds({
+  counts,
+  kind,
+  onChange,
+}: {
+  counts: PeoplePageOf['counts'] | undefined;
+  kind: PersonKind;
+  onChange: (kind: PersonKind) => void;
+}): ReactNode {
+  const shown = KINDS.filter((each) => each === 'person' || each === kind || (counts?.[each] ?? 0) > 0);
+  if (shown.length === 1) return null;
+  return (
+    <Segments<PersonKind>
+      label={text('people.kinds')}
+      value={kind}
+      choices={shown.map((id) => ({ id, title: text(`people.kind-${id}`, { count: counts?.[id] ?? 0 }) }))}
+      onChange={onChange}
+    />
   );
 }
 
@@ -132,7 +202,7 @@ function PeopleTable({ people }: { people: readonly Person[] }): ReactNode {
             id: 'password',
             title: text('password.reset'),
             icon: 'key',
-            isDisabled: person.isDeactivated || person.isGuest,
+            isDisabled: person.isDeactivated || person.isGuest || person.appservice !== undefined,
             onPress: () => setReset(person),
           },
         ]}

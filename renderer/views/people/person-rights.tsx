@@ -13,18 +13,20 @@ import { nameOf } from './who.tsx';
 /** What whoever runs the server can do with an account. */
 export function PersonRights({ person }: { person: PersonDetails }): ReactNode {
   const [open, setOpen] = useState<'password' | 'close'>();
+  // Guests and those that bridges made sign in without a password, and run nothing.
+  const isPerson = !person.isGuest && person.appservice === undefined;
   const close = (): void => setOpen(undefined);
   return (
     <Card title={text('person.rights')}>
       <ul className="danger-zone">
-        {!person.isGuest && (
+        {isPerson && (
           <Choice title={text('password.reset')} lead={text('person.password-text')}>
             <Button icon="key" onPress={() => setOpen('password')}>
               {text('password.reset')}
             </Button>
           </Choice>
         )}
-        {!person.isGuest && <Administrator person={person} />}
+        {isPerson && <Administrator person={person} />}
         <Lock person={person} />
         <Choice title={text('person.close')} lead={text('person.close-zone')}>
           <Button kind="danger" icon="trash" onPress={() => setOpen('close')}>

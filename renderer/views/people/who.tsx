@@ -35,8 +35,8 @@ export function Who({ person }: { person: Person }): ReactNode {
 }
 
 export function PersonBadges({ person }: { person: Person }): ReactNode {
-  const { isAdmin, isLocked, isDeactivated, isGuest } = person;
-  if (!isAdmin && !isLocked && !isDeactivated && !isGuest) return null;
+  const { isAdmin, isLocked, isDeactivated, isGuest, appservice } = person;
+  if (!isAdmin && !isLocked && !isDeactivated && !isGuest && appservice === undefined) return null;
   return (
     <span className="badges">
       {isAdmin && (
@@ -50,6 +50,7 @@ export function PersonBadges({ person }: { person: Person }): ReactNode {
         </Badge>
       )}
       {isDeactivated && <Badge icon="skipped">{text('people.is-closed')}</Badge>}
+      {appservice !== undefined && <Badge>{text('people.is-bridged', { name: appservice })}</Badge>}
       {isGuest && <Badge>{text('people.is-guest')}</Badge>}
     </span>
   );

@@ -6,6 +6,7 @@ import { Icon } from '../../components/icon.tsx';
 import { Badge } from '../../components/page.tsx';
 import { QuantityField } from '../../components/quantity-field.tsx';
 import { type Draft, draftOf, isChange, valueOf } from '../../models/setting-draft.ts';
+import { NEVER } from '../../models/quantity.ts';
 import { text } from '../../strings/text.ts';
 
 interface SettingFieldProps {
@@ -22,7 +23,9 @@ export function SettingField({ setting, draft, onChange, problem }: SettingField
   const isChanged = draft !== undefined && isChange(setting, draft);
   const isReset = draft?.kind === 'reset';
   const isWrong = draft !== undefined && valueOf(setting, draft) === undefined;
-  const shown = isWrong ? text('quantity.wrong') : (problem ?? (isChanged ? undefined : setting.problem));
+  const shown = isWrong
+    ? text(setting.kind === 'number' ? 'settings.no-number' : 'quantity.wrong')
+    : (problem ?? (isChanged ? undefined : setting.problem));
   return (
     <li className={`setting ${isChanged ? 'changed' : ''}`} id={`setting-${setting.path}`}>
       <Input
@@ -44,7 +47,7 @@ export function SettingField({ setting, draft, onChange, problem }: SettingField
           </span>
         )}
         {!setting.isSet && !isChanged && <span className="muted">{text('settings.is-default')}</span>}
-        {setting.isSet && !isReset && (
+        {setting.isSet && !isReset && setting.isRequired !== true && (
           <Button kind="quiet" size="small" onPress={() => onChange({ kind: 'reset' })}>
             {text(setting.kind === 'secret' ? 'settings.secret-remove' : 'settings.default')}
             <span className="unseen"> {text('settings.default-of', { title: setting.title })}</span>
@@ -56,7 +59,7 @@ export function SettingField({ setting, draft, onChange, problem }: SettingField
 }
 
 function Input({
-  setting: { title, help, kind, choices = [], isSet, default: fallback },
+  setting: { title, help, kind, choices = [], never, isSet, default: fallback },
   draft,
   onChange,
   problem,
@@ -91,7 +94,8 @@ function Input({
         help={help}
         kind={kind}
         value={draft.quantity}
-        placeholder={text('settings.unset')}
+        placeholder={draft.quantity.unit === NEVER ? '' : text('settings.unset')}
+        never={never}
         onChange={(quantity) => onChange({ kind: 'quantity', quantity })}
         problem={problem}
       />

@@ -20,18 +20,18 @@ export function SettingsPage(): ReactNode {
     >
       <RestartNotice />
       <Loaded read={read} lines={10}>
-        {(settings) => <All settings={settings} />}
+        {(settings) => <All settings={settings} onStale={() => void read.refetch()} />}
       </Loaded>
     </Page>
   );
 }
 
-function All({ settings: { settings, problems } }: { settings: Settings }): ReactNode {
+function All({ settings: { settings, problems }, onStale }: { settings: Settings; onStale: () => void }): ReactNode {
   const [search, setSearch] = useState('');
   return (
     <>
       {problems.length > 0 && <Problems problems={problems} />}
-      <SettingsForm settings={settings} search={search} onSearch={setSearch} isFileBroken={problems.length > 0} />
+      <SettingsForm settings={settings} search={search} onSearch={setSearch} onStale={onStale} />
     </>
   );
 }

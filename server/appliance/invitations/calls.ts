@@ -16,15 +16,13 @@ export function invitationCalls({
   homeserver: () => Pick<Homeserver, 'clientUrl'> & { readonly ports: Pick<Homeserver['ports'], 'invitations'> };
   announcer: Pick<Announcer, 'moved'>;
 }): ControlCall[] {
-  async function show(invitation: InvitationToken): Promise<Invitation> {
+  function show(invitation: InvitationToken): Invitation {
     const { token, note, usesAllowed, used, expiresMs, createdMs } = invitation;
     const { clientUrl, ports } = homeserver();
-    const link = `${clientUrl}${ports.invitations.pathOf(token)}`;
     return {
       token,
       ...(note === undefined ? {} : { note }),
-      link,
-      qrSvg: await (await import('qrcode')).toString(link, { type: 'svg', errorCorrectionLevel: 'M', margin: 2 }),
+      link: `${clientUrl}${ports.invitations.pathOf(token)}`,
       ...(usesAllowed === undefined ? {} : { usesLeft: Math.max(0, usesAllowed - used) }),
       used,
       ...(expiresMs === undefined ? {} : { expiresAt: expiresMs }),
@@ -34,11 +32,11 @@ export function invitationCalls({
   const port = () => homeserver().ports.invitations;
   return [
     call('GET /invitations', {
-      handle: async () => {
+      handle: () => {
         const newestFirst = port()
           .list()
           .toSorted((a, b) => b.createdMs - a.createdMs);
-        return { invitations: await Promise.all(newestFirst.map(show)) };
+        return { invitations: newestFirst.map(show) };
       },
     }),
     call('POST /invitations', {

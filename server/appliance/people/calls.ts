@@ -6,6 +6,8 @@ import { call, type ControlCall } from '../control/call.ts';
 import type { Empty } from '../contract.ts';
 import type { PeoplePort } from './port.ts';
 
+const MOST_AT_ONCE = 200;
+
 /** The people of this server and their devices. */
 export function peopleCalls({
   port,
@@ -22,10 +24,14 @@ export function peopleCalls({
   return [
     call('GET /people', {
       query: Type.Object({
+        kind: Type.Optional(Type.Union([Type.Literal('person'), Type.Literal('guest'), Type.Literal('bridged')])),
         search: Type.Optional(Type.String({ maxLength: 255 })),
         deactivated: Type.Optional(Type.Boolean()),
+        from: Type.Optional(Type.Integer({ minimum: 0 })),
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST_AT_ONCE })),
       }),
-      handle: ({ query }) => ({ people: port().list(query) }),
+      handle: ({ query: { kind = 'person', from = 0, limit = MOST_AT_ONCE, ...query } }) =>
+        port().list({ ...query, kind, from, limit }),
     }),
     call('GET /people/{userId}', { handle: ({ params }) => port().get(userOf(params)) }),
     call('POST /people/{userId}/password', {

@@ -1,10 +1,16 @@
 import type { DeviceId, UserId } from '../../matrix/identifiers.ts';
-import type { Person, PersonDetails } from '../contract.ts';
+import type { PeoplePage, PersonDetails, PersonKind } from '../contract.ts';
 
 /** The accounts of this server. Unknown users, and those of other servers, are M_NOT_FOUND. Changes are on disk when they resolve. */
 export interface PeoplePort {
   /** `search`: part of the user ID or the name, in any case. In the order of their user IDs. */
-  list(filter: { readonly search?: string | undefined; readonly deactivated?: boolean | undefined }): Person[];
+  list(filter: {
+    readonly kind: PersonKind;
+    readonly search?: string | undefined;
+    readonly deactivated?: boolean | undefined;
+    readonly from: number;
+    readonly limit: number;
+  }): Promise<PeoplePage>;
   get(userId: UserId): PersonDetails;
   /** Throws M_WEAK_PASSWORD; M_FORBIDDEN for an account that is closed, or has its passwords elsewhere. */
   setPassword(userId: UserId, password: string, signOut: boolean): Promise<void>;

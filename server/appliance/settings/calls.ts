@@ -7,8 +7,11 @@ export function settingsCalls(desk: SettingsDesk): ControlCall[] {
   return [
     call('GET /settings', { handle: () => desk.list() }),
     call('PUT /settings', {
-      body: Type.Object({ values: Type.Unsafe<Record<string, SettingValue>>(VALUES) }),
-      handle: ({ body: { values } }) => desk.change(values),
+      body: Type.Object({
+        values: Type.Unsafe<Record<string, SettingValue>>(VALUES),
+        was: Type.Optional(Type.Unsafe<Record<string, SettingValue>>(VALUES)),
+      }),
+      handle: ({ body: { values, was } }) => desk.change(values, was),
     }),
     call('GET /registration', { handle: () => desk.registration() }),
     call('PUT /registration', {

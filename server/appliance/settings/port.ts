@@ -3,6 +3,8 @@ import type { JsonValue } from '../../matrix/json.ts';
 /** homeserver.yaml, as far as the interface reads and changes it. */
 export interface ConfigFile {
   readonly path: string;
+  /** All options there are, those in groups by their whole path. */
+  readonly options: readonly string[];
   /** What the file says now. Never throws: what is wrong is told. */
   read(): ConfigReading;
   /** What is known of an option. Throws TypeError where there is none of that path. */
@@ -32,6 +34,10 @@ export interface OptionFacts {
   readonly isSecret: boolean;
   /** Takes effect without a restart. */
   readonly reloads: boolean;
+  /** Written as null it says something else than left out: no limit. */
+  readonly takesNull: boolean;
+  /** Why it has no effect, where it has none. */
+  readonly note: string | undefined;
   /** What stands for a value that can be chosen: `true` is the truth value, not the word. */
   readonly choices: readonly (string | boolean)[] | undefined;
 }

@@ -1,7 +1,8 @@
 import { MatrixError } from '../../matrix/errors.ts';
 import type { JsonValue } from '../../matrix/json.ts';
 import type { Changed, Registration, RegistrationMode, Setting, Settings, SettingValue } from '../contract.ts';
-import { catalogue, type CatalogueEntry } from './catalogue.ts';
+import { catalogue, type CatalogueEntry, GENERAL } from './catalogue.ts';
+import { checkPort, portEntries } from './ports.ts';
 import type { ConfigFile, ConfigReading } from './port.ts';
 import { readRegistration, registrationChanges } from './registration.ts';
 
@@ -10,9 +11,15 @@ interface SettingsNeeds {
   /** What can change while the server runs has changed. */
   readonly onReload: () => void;
   readonly onChanged: () => void;
+  /** What the running homeserver was started with; undefined while none runs. */
+  readonly inUse: () => { value(option: string): unknown } | undefined;
 }
 
-const entries: ReadonlyMap<string, CatalogueEntry> = new Map(catalogue.map((entry) => [entry.path, entry]));
+/** The ports stand where they are looked for, among what is general. */
+function entriesOf(reading: ConfigReading): readonly CatalogueEntry[] {
+  const others = catalogue.findIndex(({ group }) => group !== GENERAL);
+  return catalogue.toSpliced(others, 0, ...portEntries(reading));
+}
 
 /** The configuration, as people look at it and change it. */
 export class SettingsDesk {
@@ -27,17 +34,45 @@ export class SettingsDesk {
     const reading = file.read();
     return {
       file: file.path,
-      settings: catalogue.map((entry) => describe(entry, file, reading)),
+      settings: entriesOf(reading).map((entry) => describe(entry, file, reading)),
       problems: reading.problems.map(({ sentence }) => sentence),
+      restartDue: reading.problems.length === 0 && this.#isRestartDue(reading),
     };
   }
 
-  /** Writes them into the file; null puts one back to its default. Throws M_INVALID_PARAM with the `field` at fault. */
-  change(values: Readonly<Record<string, SettingValue>>): Changed {
+  /** Whether something stands in the file that the homeserver has not been started with, whoever wrote it. */
+  #isRestartDue(reading: ConfigReading): boolean {
+    const { file, inUse } = this.#needs;
+    const running = inUse();
+    if (running === undefined) return false;
+    return file.options.some((option) => {
+      return !file.describe(option).reloads && !isSame(running.value(option), reading.value(option));
+    });
+  }
+
+  /**
+   * Writes them into the file; null puts one back to its default. `was` is what those who change it believe it to be. Throws
+   * M_INVALID_PARAM with the `field` at fault, M_UNKNOWN (409) with the one that was changed meanwhile.
+   */
+  change(values: Readonly<Record<string, SettingValue>>, was: Readonly<Record<string, SettingValue>> = {}): Changed {
     const { file } = this.#needs;
+    const reading = file.read();
+    const entries = new Map(entriesOf(reading).map((entry) => [entry.path, entry]));
     const changes = Object.entries(values).map(([path, value]): [string, JsonValue | undefined] => {
       const entry = entries.get(path);
       if (entry === undefined) throw mistake(path, 'There is no such setting');
+      const believed = was[path];
+      if (believed !== undefined && !isSame(believed, describe(entry, file, reading).value)) {
+        throw new MatrixError(
+          'M_UNKNOWN',
+          'This was changed meanwhile, in the file or on another page. Save again to replace it.',
+          {
+            status: 409,
+            fields: { field: path },
+          },
+        );
+      }
+      checkPort(reading, path, value);
       return [path, toWritten(entry, value, file.describe(path).choices)];
     });
     return this.#write({ ...this.#companions(values), ...Object.fromEntries(changes) });
@@ -81,16 +116,17 @@ function isSame(a: unknown, b: unknown): boolean {
 }
 
 function describe(entry: CatalogueEntry, file: ConfigFile, reading: ConfigReading): Setting {
-  const { fallback, reloads } = file.describe(entry.path);
+  const { fallback, reloads, takesNull } = file.describe(entry.path);
   const written = reading.written(entry.path);
-  const isSet = written !== undefined && written !== null;
+  const isNever = written === null && takesNull && entry.never !== undefined;
+  const isSet = (written !== undefined && written !== null) || isNever;
   const isSecret = entry.kind === 'secret';
   // Text as it is written: a path that is read has become absolute.
   const value = isSet && (entry.kind === 'text' || entry.kind === 'list') ? written : reading.value(entry.path);
   const problem = reading.problems.find(({ option }) => option === entry.path);
   return {
     ...entry,
-    value: isSecret ? null : toValue(value),
+    value: isSecret ? null : isNever ? NEVER : toValue(value),
     default: isSecret ? null : toValue(fallback),
     isSet,
     needsRestart: !reloads,
@@ -110,6 +146,9 @@ function toValue(value: unknown): SettingValue {
       return null;
   }
 }
+
+/** No limit, where an option has one unless that is said. */
+const NEVER = 'never';
 
 const UNITS = {
   bytes: [
@@ -141,6 +180,7 @@ function toWritten(
       return value;
     case 'bytes':
     case 'duration': {
+      if (value === NEVER && entry.never !== undefined) return null;
       if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
         throw mistake(path, kind === 'bytes' ? 'This has to be a size in bytes' : 'This has to be a time in ms');
       }

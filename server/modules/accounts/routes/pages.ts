@@ -24,6 +24,9 @@ input:focus-visible, button:focus-visible { outline: 3px solid var(--accent); ou
 .hint { margin: .25rem 0 0; font-size: .9375rem; opacity: .85; }
 .error { color: var(--bad); font-weight: 600; }
 .error:empty { display: none; }
+a { color: var(--accent); }
+h2 { font-size: 1.2rem; margin: 1.5rem 0 .5rem; }
+li { margin: .4rem 0; }
 code { font-size: 1em; padding: .1rem .3rem; border: 1px solid var(--line); border-radius: .3rem; overflow-wrap: anywhere; }
 [hidden] { display: none; }
 `;
@@ -36,8 +39,10 @@ const error = document.getElementById('error');
 const button = form.querySelector('button');
 const finished = (answer) => {
   const done = document.getElementById('done');
-  const shown = { homeserver: location.origin, ...answer };
+  const shown = { homeserver: new URL('..', location.href).href.replace(/\\/$/, ''), ...answer };
   for (const slot of done.querySelectorAll('[data-slot]')) slot.textContent = shown[slot.dataset.slot] || '';
+  const isPlain = String(shown.homeserver).startsWith('http:');
+  for (const way of done.querySelectorAll('[data-if]')) way.hidden = (way.dataset.if === 'http:') !== isPlain;
   document.getElementById('ask').hidden = true;
   done.hidden = false;
   const heading = done.querySelector('h1');
@@ -67,6 +72,8 @@ form.addEventListener('submit', async (event) => {
     });
     const answer = await response.json();
     if (response.ok) finished(answer);
+    else if (answer.errcode === 'M_LIMIT_EXCEEDED')
+      error.textContent = 'Too many tries. Wait ' + Math.ceil((answer.retry_after_ms || 1000) / 1000) + ' seconds, then try again.';
     else error.textContent = answer.error || 'That did not work.';
   } catch {
     error.textContent = 'The server did not answer. Please try again.';
@@ -216,15 +223,33 @@ function accountFields(serverName: string, length: number): string {
 <input id="confirmation" name="confirmation" type="password" autocomplete="new-password" minlength="${length}" maxlength="512" required>`;
 }
 
-/** How one gets from a new account to a client. */
+/** How one gets from a new account to a client. Those that insist on https:// are of no use without it. */
 const CONNECTING = `<p>Your account is <code data-slot="user_id"></code>.</p>
 <p>The address of your server is <code data-slot="homeserver"></code>.</p>
-<h2>Log in with Element</h2>
+<h2>Now sign in with an app</h2>
 <ol>
-<li>Open Element, or another Matrix client, and choose to sign in.</li>
-<li>Where it names the homeserver, choose to edit it, and enter <code data-slot="homeserver"></code>.</li>
+<li data-if="https:">On a phone, install <a href="https://element.io/download">Element X</a> and choose to sign in manually. On a computer, open <a href="https://app.element.io/#/login">app.element.io</a>.</li>
+<li data-if="http:">Install <a href="https://fluffychat.im/">FluffyChat</a>, on a phone or a computer, and choose to sign in. It works while you are in the same home network as the server.</li>
+<li>Where it names the homeserver or account provider, change that to <code data-slot="homeserver"></code>.</li>
 <li>Sign in as <code data-slot="user_id"></code> with the password you have just chosen.</li>
 </ol>`;
+
+/** The page that tells the device it is opened on how to sign in. `address`: what to give apps as homeserver. */
+export function connectPage(options: { serverName: string; address: string }): Reply {
+  const serverName = escapeHtml(options.serverName);
+  return page(
+    `Connect to ${options.serverName}`,
+    `<h1>This device gets to ${serverName}</h1>
+<ol>
+<li>Install an app for Matrix, open it, and choose to sign in on another server.</li>
+<li>Where it asks for the homeserver, enter <code>${escapeHtml(options.address)}</code>.</li>
+<li>Sign in with your username and password.</li>
+</ol>
+${options.address.startsWith('https:') ? '' : '<p class="hint">FluffyChat and Nheko take an address that begins with http://; many other apps do not.</p>'}
+<p class="hint">No account yet? Whoever runs this server can invite you.</p>`,
+    false,
+  );
+}
 
 /** The page that makes an account for somebody who was invited. */
 export function joinPage(options: {

@@ -7,6 +7,7 @@ import type { Database } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { TokenStore } from '../store/tokens.ts';
 import type { UserStore } from '../store/users.ts';
+import { isLastAdministrator } from './administration.ts';
 import type { Departures } from './departures.ts';
 import { EMAIL, type Flow, type InteractiveAuthSessions, MSISDN, PASSWORD, type Proof } from './interactive-auth.ts';
 import type { ProvedAddress, Proofs } from './proofs.ts';
@@ -74,6 +75,14 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
 
   function checkNoGuest(requester: Requester | undefined): void {
     if (requester?.isGuest === true) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests have no password');
+  }
+
+  /** Nobody could put things right on this server any more. */
+  function checkNotLast(userId: UserId): void {
+    if (!isLastAdministrator(users, userId)) return;
+    throw forbidden(
+      'You are the only administrator of this server: make somebody else one before you close your account',
+    );
   }
 
   /** Without an access token the password says who is there; guessing it must not be cheaper than at login. */
@@ -163,12 +172,14 @@ export function createAccountManagement(needs: AccountManagementNeeds): AccountM
       const erase = attempt.body['erase'] === true;
       const { id_server: idServer } = attempt.body;
       const close = async (userId: UserId): Promise<boolean> => {
+        checkNotLast(userId);
         const unbinding = proofs().threepids?.unbindAll(userId, typeof idServer === 'string' ? idServer : undefined);
         const unbound = (await unbinding) ?? true;
         departures.deactivate(userId, { erase });
         return unbound;
       };
       if (requester?.appserviceId !== undefined) return close(requester.userId);
+      if (requester !== undefined) checkNotLast(requester.userId);
       const proof = await attempt.prove({ flows: flowsFor(request), ip });
       if (!proof.done) return proof.reply;
       return close(provenUser(requester, proof));

@@ -24,6 +24,10 @@ export interface AccountLookup {
   isDeactivated(userId: UserId): boolean;
   /** In the order of their user IDs. */
   list(filter?: AccountFilter): readonly Account[];
+  /** How many `list` would give without its limit. */
+  count(filter?: AccountFilter): number;
+  /** Whether nobody else could administer this server. */
+  isLastAdministrator(userId: UserId): boolean;
   /** Guests and deactivated users apart. */
   listLocalUsers(): readonly UserId[];
 }
@@ -93,6 +97,12 @@ export interface AdministrationNeeds {
   readonly hooks: Pick<AccountHooks, 'onStandingChanged'>;
 }
 
+/** Whether a user is an administrator who can act, and all others are locked, suspended or gone. */
+export function isLastAdministrator(users: UserStore, userId: UserId): boolean {
+  const able = users.list({ admin: true, deactivated: false, locked: false }).filter(({ suspended }) => !suspended);
+  return able.some((account) => account.userId === userId) && able.length === 1;
+}
+
 export function createLookup(users: UserStore): AccountLookup {
   return {
     find: (userId) => users.find(userId),
@@ -102,6 +112,8 @@ export function createLookup(users: UserStore): AccountLookup {
     isAdmin: (userId) => users.find(userId)?.isAdmin ?? false,
     isDeactivated: (userId) => users.find(userId)?.deactivated ?? false,
     list: (filter) => users.list(filter ?? {}),
+    count: (filter) => users.count(filter ?? {}),
+    isLastAdministrator: (userId) => isLastAdministrator(users, userId),
     listLocalUsers: () => users.list({ kind: 'user', deactivated: false }).map((account) => account.userId),
   };
 }

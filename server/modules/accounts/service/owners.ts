@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { MatrixError } from '../../../matrix/errors.ts';
 import type { UserId } from '../../../matrix/identifiers.ts';
 import type { Database } from '../../../storage/types.ts';
-import type { UserStore } from '../store/users.ts';
+import type { Account, UserStore } from '../store/users.ts';
 import type { AccountMaker } from './account-maker.ts';
 import type { Credentials } from './credentials.ts';
 import { checkNewPassword, type Passwords } from './passwords.ts';
@@ -21,8 +22,14 @@ export interface Owners {
     readonly password: string;
     readonly displayName?: string | undefined;
   }): Promise<UserId>;
-  /** Whether these are the name and password of an administrator. Throws M_LIMIT_EXCEEDED after too many wrong ones. */
-  check(username: string, password: string): Promise<boolean>;
+  /** The administrator whose name and password these are. Throws M_LIMIT_EXCEEDED after too many wrong ones. */
+  check(username: string, password: string): Promise<UserId | undefined>;
+  /** Another one as soon as an administrator has another password; undefined for whoever is none (any more). */
+  standingOf(userId: UserId): string | undefined;
+}
+
+function mayRun({ isAdmin, locked, suspended, deactivated }: Account): boolean {
+  return isAdmin && !locked && !suspended && !deactivated;
 }
 
 export function createOwners(needs: {
@@ -64,11 +71,18 @@ export function createOwners(needs: {
           identifier: { type: 'm.id.user', user: username },
           password,
         });
-        return account.isAdmin && !account.locked && !account.suspended;
+        return mayRun(account) ? account.userId : undefined;
       } catch (error) {
-        if (error instanceof MatrixError && error.errcode !== 'M_LIMIT_EXCEEDED') return false;
+        if (error instanceof MatrixError && error.errcode !== 'M_LIMIT_EXCEEDED') return undefined;
         throw error;
       }
+    },
+    standingOf: (userId) => {
+      const account = users.find(userId);
+      if (account === undefined || !mayRun(account)) return undefined;
+      // Nobody else is to have even the hash.
+      const passwordHash = users.findPasswordHash(userId) ?? '';
+      return createHash('sha256').update(passwordHash).digest('base64url');
     },
   };
 }

@@ -26,11 +26,14 @@ export interface AccountFilter {
   readonly deactivated?: boolean | undefined;
   readonly admin?: boolean | undefined;
   readonly locked?: boolean | undefined;
+  /** Whether an application service made it. */
+  readonly ofService?: boolean | undefined;
   /** Part of the user ID, in any case. */
   readonly contains?: string | undefined;
   /** Only accounts whose user ID sorts behind this one. */
   readonly after?: UserId | undefined;
   readonly limit?: number | undefined;
+  readonly offset?: number | undefined;
 }
 
 /** What an account is made with. */
@@ -88,11 +91,25 @@ function toAccount(row: Row): Account {
   };
 }
 
+function conditions(filter: AccountFilter): (string | number | null)[] {
+  const flag = (value: boolean | undefined): number | null => (value === undefined ? null : Number(value));
+  return [
+    filter.after ?? '',
+    filter.kind ?? null,
+    flag(filter.deactivated),
+    flag(filter.admin),
+    flag(filter.locked),
+    flag(filter.ofService),
+    filter.contains ?? null,
+  ];
+}
+
 /** The table of users. */
 export class UserStore {
   readonly #find: ReadStatement<Row>;
   readonly #findPasswordHash: ReadStatement<{ password_hash: string | null }>;
   readonly #list: ReadStatement<Row>;
+  readonly #count: ReadStatement<{ n: number }>;
   readonly #any: ReadStatement<{ found: number }>;
   readonly #countAdmins: ReadStatement<{ n: number }>;
   readonly #listDeparting: ReadStatement<{ user_id: string; erased: number }>;
@@ -109,12 +126,13 @@ export class UserStore {
   constructor(db: Database) {
     this.#find = db.prepareRead(`SELECT ${COLUMNS} FROM users WHERE user_id = ?`);
     this.#findPasswordHash = db.prepareRead('SELECT password_hash FROM users WHERE user_id = ?');
-    this.#list = db.prepareRead(`
-      SELECT ${COLUMNS} FROM users
+    const filtered = `FROM users
       WHERE user_id > ? AND kind = ifnull(?, kind) AND deactivated = ifnull(?, deactivated)
         AND admin = ifnull(?, admin) AND locked = ifnull(?, locked)
-        AND instr(lower(user_id), lower(ifnull(?, '@'))) > 0
-      ORDER BY user_id LIMIT ?`);
+        AND (appservice_id IS NOT NULL) = ifnull(?, appservice_id IS NOT NULL)
+        AND instr(lower(user_id), lower(ifnull(?, '@'))) > 0`;
+    this.#list = db.prepareRead(`SELECT ${COLUMNS} ${filtered} ORDER BY user_id LIMIT ? OFFSET ?`);
+    this.#count = db.prepareRead(`SELECT count(*) AS n ${filtered}`);
     this.#any = db.prepareRead(`SELECT 1 AS found FROM users WHERE kind = 'user' AND appservice_id IS NULL LIMIT 1`);
     this.#countAdmins = db.prepareRead('SELECT count(*) AS n FROM users WHERE admin = 1 AND deactivated = 0');
     this.#listDeparting = db.prepareRead('SELECT user_id, erased FROM users WHERE departing = 1');
@@ -155,18 +173,12 @@ export class UserStore {
 
   /** In the order of their user IDs. */
   list(filter: AccountFilter): Account[] {
-    const flag = (value: boolean | undefined): number | null => (value === undefined ? null : Number(value));
-    return this.#list
-      .list(
-        filter.after ?? '',
-        filter.kind ?? null,
-        flag(filter.deactivated),
-        flag(filter.admin),
-        flag(filter.locked),
-        filter.contains ?? null,
-        filter.limit ?? -1,
-      )
-      .map(toAccount);
+    return this.#list.list(...conditions(filter), filter.limit ?? -1, filter.offset ?? 0).map(toAccount);
+  }
+
+  /** How many `list` would give without its limit. */
+  count(filter: AccountFilter): number {
+    return this.#count.find(...conditions(filter))?.n ?? 0;
   }
 
   /** Whether anybody has an account, guests and users of application services apart. */
