@@ -1,29 +1,36 @@
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { PreparedSetup, SetupFiles, SetupPlan } from '../appliance/setup/port.ts';
 import { signingKeyFileName } from '../config/build.ts';
 import { type Config, CONFIG_FILE, loadConfig, type LoadOptions } from '../config/config.ts';
-import { reachChanges, setUpConfigText } from '../config/edit-setup.ts';
-import { editConfigText, replaceConfig } from '../config/edit.ts';
+import { changeReachText, setUpConfigText } from '../config/edit-setup.ts';
+import { replaceConfig } from '../config/edit.ts';
 import { DEFAULT_CLIENT_PORT } from '../config/listeners.ts';
 import { ConfigError } from '../config/problems.ts';
 import { makeSigningKeyFile } from '../config/signing-key.ts';
+import { checkCertificate } from './certificate-check.ts';
+import { presentReach, suitsReach } from './present-reach.ts';
 import { MatrixError } from '../matrix/errors.ts';
+import type { Clock } from '../util/clock.ts';
 import type { Random } from '../util/random.ts';
 
 interface SetupFilesNeeds {
   readonly dataDir: string;
   readonly overrides: LoadOptions['overrides'];
   readonly random: Random;
+  readonly clock: Pick<Clock, 'now'>;
 }
 
 /** What setting up does to the files in a data directory. */
-export function setupFiles({ dataDir, overrides, random }: SetupFilesNeeds): SetupFiles {
+export function setupFiles({ dataDir, overrides, random, clock }: SetupFilesNeeds): SetupFiles {
   const file = join(dataDir, CONFIG_FILE);
   const load = { dataDir, ...(overrides === undefined ? {} : { overrides }) };
   return {
-    serverName: () => tryLoad(load)?.serverName,
+    present: () => {
+      const config = tryLoad(load);
+      return config === undefined ? undefined : presentReach(config);
+    },
     prepare: (plan) => {
       const before = readFileSync(file, 'utf8');
       const config = tryLoad(load);
@@ -38,16 +45,32 @@ export function setupFiles({ dataDir, overrides, random }: SetupFilesNeeds): Set
       } finally {
         rmSync(trial, { force: true });
       }
+      checkCertificate(plan, { dataDir, now: clock.now() });
       return change({ ...load, file, before, text, config, serverName: plan.serverName, random });
     },
     changeReach: (plan) => {
       const before = readFileSync(file, 'utf8');
       try {
         const { config } = loadConfig(load);
-        const changes = reachChanges(before, plan, { ...surroundings(config), serverName: config.serverName });
-        const text = editConfigText(file, before, changes);
-        if (text !== before) replaceConfig(file, text, load);
-        return text !== before;
+        const { serverName } = config;
+        const keepsListeners = suitsReach(config, plan.reach, plan.certificatePath !== undefined);
+        const text = changeReachText(
+          file,
+          before,
+          { ...plan, serverName },
+          { ...surroundings(config), keepsListeners, keepsCertificate: namesCertificate(config, plan, dataDir) },
+        );
+        if (text === before) return false;
+        // What is wrong with the files is told before anything has changed.
+        const trial = `${file}.setup`;
+        try {
+          replaceConfig(trial, text, load);
+        } finally {
+          rmSync(trial, { force: true });
+        }
+        checkCertificate({ ...plan, serverName }, { dataDir, now: clock.now() });
+        replaceConfig(file, text, load);
+        return true;
       } catch (error) {
         if (error instanceof ConfigError) throw toRefusal(error, plan, file);
         throw error;
@@ -126,6 +149,19 @@ function surroundings(config: Config | undefined): { readonly clientPort: number
     clientPort: config === undefined ? DEFAULT_CLIENT_PORT : clientPortOf(config),
     hasIpv6: Object.values(networkInterfaces()).some((each) => each?.some(({ family }) => family === 'IPv6')),
   };
+}
+
+/** Whether these are the files that are named already, if in other words. */
+function namesCertificate(
+  { tls }: Config,
+  { certificatePath, privateKeyPath }: Omit<SetupPlan, 'serverName'>,
+  dataDir: string,
+): boolean {
+  if (tls === undefined || certificatePath === undefined || privateKeyPath === undefined) return false;
+  return (
+    resolve(dataDir, certificatePath) === resolve(dataDir, tls.certificatePath) &&
+    resolve(dataDir, privateKeyPath) === resolve(dataDir, tls.privateKeyPath)
+  );
 }
 
 function clientPortOf({ listeners }: Config): number {

@@ -219,9 +219,13 @@ async function tellBehind(program: (typeof programs)[number], publicHost: string
       'local',
       'same',
       'arrival',
+      'signatures',
       'forwarded',
       'client-file',
       'client-api',
+      'client-browser',
+      'client-path',
+      'client-upload',
     ]) {
       const finding = findingOf(report, id);
       // A certificate of the program's own making may be short-lived.
@@ -232,6 +236,40 @@ async function tellBehind(program: (typeof programs)[number], publicHost: string
 
     const file = await ask({ port: front.port, servername: NAME, ca: authorities, path: '/.well-known/matrix/client' });
     assert.deepEqual(JSON.parse(file.body), { ...NASTY, 'm.homeserver': { base_url: `https://${publicHost}` } });
+
+    // An invitation that is none, said by Hearth's page; and what is for the interface on this machine stays there.
+    const at = { port: front.port, servername: publicHost, ca: authorities };
+    const invitation = await ask({ ...at, path: '/_hearth/join?token=none' });
+    assert.equal(invitation.status, 403);
+    assert.match(invitation.body, /This invitation does not work/);
+    assert.match((await ask({ ...at, path: '/_hearth/connect' })).body, new RegExp(`https://${publicHost}<`));
+    for (const path of ['/_hearth/control/status', '/_synapse/admin/v1/server_version', '/_hearth/setup']) {
+      const { status, body } = await ask({ ...at, path });
+      assert.ok(status === 404 || status === 503 || body === '', `${program.title}: ${path}: ${status}`);
+    }
+    await state.homeserver.ports.accounts.createAdministrator({
+      username: 'elrond',
+      password: 'the last homely house',
+    });
+    const login = await ask({
+      ...at,
+      path: '/_matrix/client/v3/login',
+      content: JSON.stringify({
+        type: 'm.login.password',
+        identifier: { type: 'm.id.user', user: 'elrond' },
+        password: 'the last homely house',
+      }),
+    });
+    const { access_token: token } = JSON.parse(login.body) as { access_token: string };
+    const upload = await ask({
+      ...at,
+      path: '/_matrix/media/v3/upload',
+      headers: { host: publicHost, authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      content: Buffer.alloc(5 * 1024 * 1024),
+    });
+    assert.equal(upload.status, 200, 'large files get through');
+    const refused = await ask({ ...at, path: '/_matrix/media/v3/upload', content: Buffer.alloc(5 * 1024 * 1024) });
+    assert.equal(refused.status, 401, 'so does the refusal of one');
 
     const status = await askSigned(world, { port: front.port, publicHost, authorities });
     assert.ok(status === 403 || status === 404, `a signed request gets through: ${status}`);
@@ -261,16 +299,18 @@ function ask(to: {
   ca: readonly string[];
   path: string;
   headers?: Record<string, string>;
+  content?: Buffer | string;
 }): Promise<{ status: number; body: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();
-  const { ca, headers = { host: to.servername }, ...rest } = to;
-  const asked = request({ ...rest, host: '127.0.0.1', ca: [...ca], headers }, (response) => {
+  const { ca, headers = { host: to.servername }, content, ...rest } = to;
+  const method = content === undefined ? 'GET' : 'POST';
+  const asked = request({ ...rest, method, host: '127.0.0.1', ca: [...ca], headers }, (response) => {
     let body = '';
     response.setEncoding('utf8');
     response.on('data', (piece: string) => (body += piece));
     response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
   });
   asked.on('error', reject);
-  asked.end();
+  asked.end(content);
   return promise;
 }

@@ -11,7 +11,8 @@ export const reach = {
     'In PEM format, on this machine. Leave both empty if something in front of Hearth has the certificate.',
   'way.changed': 'The new way is written down.',
   'doctor.title': 'Check the way',
-  'doctor.lead': 'Looks at your server as others see it: names, ports, certificates, answers.',
+  'doctor.lead':
+    'Looks at a server the way others do: names, ports, certificates, answers. It looks from this computer, and says where that leaves a doubt.',
   'doctor.run': 'Check now',
   'doctor.again': 'Check again',
   'doctor.which': 'Server to check',
@@ -32,6 +33,10 @@ export const reach = {
   'reach.tab.records': 'DNS records',
   'reach.tab.ports': 'Ports',
   'reach.tab.proxies': 'Reverse proxy',
+  'reach.files-hearth':
+    'Hearth answers with these two by itself as far as they are needed, where port 443 of {name} leads to it. If a website has that name already, put them there, sent as application/json; the second one with the header Access-Control-Allow-Origin: *',
+  'reach.files-proxy':
+    'Your reverse proxy answers with these two, if it has the text from “Reverse proxy”. Through a tunnel, or where a proxy passes on everything that is asked of {name}, Hearth answers itself.',
   'reach.files-lead':
     'Two small files on the web server of {name}, sent as application/json; the second one with the header Access-Control-Allow-Origin: *',
   'reach.file-server': 'https://{name}/.well-known/matrix/server',

@@ -1,7 +1,7 @@
 /** Setting up a server. */
 export const setup = {
-  'setup.window': 'Set up',
   'setup.steps': 'Steps',
+  'setup.trouble': 'The server does not start yet',
   'setup.step.where': 'Where',
   'setup.step.name': 'Name',
   'setup.step.account': 'You',
@@ -65,11 +65,13 @@ export const setup = {
   'strength.4': 'strong',
   'setup.done.title': 'Your server is ready',
   'setup.done.lead': 'Now connect an app. Take whichever you like; they all speak Matrix.',
-  'setup.done.qr': 'QR code of the server’s address, {url}',
+  'setup.done.qr': 'QR code of the page {url}',
   'setup.done.your-id': 'Your address',
-  'setup.done.server': 'Server (what apps ask for)',
   'setup.done.apps': 'How to connect',
-  'setup.done.open': 'Get {name}',
+  'setup.done.open': 'Open {name}',
+  'setup.done.again': 'All this is to be found again under Status: “Connect a device”.',
+  'connect.title': 'Connect a device',
+
   'setup.done.finish': 'Go to Status',
   'restore.title': 'Restore a backup',
   'restore.lead':
@@ -82,6 +84,10 @@ export const setup = {
   'restore.start': 'Restore',
   'restore.done': 'Everything is back.',
   'restore.done-text': '{name} is here as it was on {day}. Apps go on where they were.',
+  'restore.no-media': 'The backup was made without pictures and files; those that people had sent are not here.',
+  'restore.undone':
+    'New passwords and sign-outs since that day are undone: whoever was signed out, as from a lost phone, is signed in again. Look through everybody’s devices under People.',
+  'restore.schedule': 'Backups do not make themselves on this machine yet: turn that on under Backups.',
   'restore.not-running': 'The server has not started yet; its status tells why.',
   'restore.kept': 'What was on this machine before is kept in {folder}.',
   'restore.go-on': 'Go to Status',

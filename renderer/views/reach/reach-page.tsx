@@ -48,9 +48,22 @@ export function ReachPage(): ReactNode {
 const ABOUT = {
   fileForServers: ['well-known'],
   fileForClients: ['client-file', 'client-api'],
-  records: ['name', 'srv', 'families', 'more'],
-  ports: ['port', 'tls', 'same', 'home'],
-  proxies: ['answer', 'keys', 'path', 'arrival', 'forwarded', 'accepted'],
+  records: ['name', 'srv', 'dns', 'scope', 'families', 'more'],
+  ports: ['port', 'heard', 'tls', 'same', 'home', 'devices'],
+  proxies: [
+    'local',
+    'answer',
+    'keys',
+    'clock',
+    'path',
+    'arrival',
+    'signatures',
+    'forwarded',
+    'client-api',
+    'client-browser',
+    'client-path',
+    'client-upload',
+  ],
 } as const;
 
 interface GuidanceProps {
@@ -102,8 +115,14 @@ function Guidance({ delegation, desk }: GuidanceProps): ReactNode {
   );
 }
 
+const FILES_LEAD = {
+  hearth: 'reach.files-hearth',
+  proxy: 'reach.files-proxy',
+  elsewhere: 'reach.files-lead',
+} as const;
+
 function Files({
-  delegation: { serverName, wellKnownServer, wellKnownClient },
+  delegation: { serverName, wellKnownServer, wellKnownClient, filesFrom },
   check,
 }: {
   delegation: Delegation;
@@ -111,7 +130,7 @@ function Files({
 }): ReactNode {
   return (
     <div className="stack">
-      <p className="muted">{text('reach.files-lead', { name: serverName })}</p>
+      <p className="muted">{text(FILES_LEAD[filesFrom], { name: serverName })}</p>
       <p>{text('reach.file-server-why')}</p>
       <CodeBlock title={text('reach.file-server', { name: serverName })} code={wellKnownServer} />
       {check(ABOUT.fileForServers)}

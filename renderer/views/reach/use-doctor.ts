@@ -3,7 +3,8 @@ import type { Failure } from '../../api/api.ts';
 import { type Read, useAct, useCall, useJob, useJobs } from '../../api/calls.ts';
 
 export interface DoctorDesk {
-  readonly read: Read<{ last?: DoctorReport }>;
+  /** `last`: the last look at this server. `latest`: the look at any server that is under way or was last. */
+  readonly read: Read<{ last?: DoctorReport; latest?: DoctorReport }>;
   /** The one that looks just now, whoever sent it. */
   readonly running: Job | undefined;
   readonly isStarting: boolean;

@@ -9,23 +9,31 @@ import { Notice, sayFailure } from '../../components/page.tsx';
 import { StrengthMeter } from '../../components/strength-meter.tsx';
 import { text } from '../../strings/text.ts';
 import { PorchTitle } from '../porch/porch.tsx';
-import { keepDone } from './done-store.ts';
 import { StepForm } from './step-form.tsx';
+
+/** Kept while somebody looks at an earlier step. */
+export interface AccountAnswers {
+  readonly username: string;
+  readonly displayName: string;
+  readonly password: string;
+}
 
 export function AccountStep({
   setup,
   draft,
+  answers: { username, displayName, password },
+  onChange,
   onBack,
   onDone,
 }: {
   setup: Setup;
   draft: SetupDraft;
+  answers: AccountAnswers;
+  onChange: (answers: AccountAnswers) => void;
   onBack: () => void;
   onDone: () => void;
 }): ReactNode {
-  const [username, setUsername] = useState('');
-  const [displayName, setDisplayName] = useState('');
-  const [password, setPassword] = useState('');
+  const answer = (changed: Partial<AccountAnswers>): void => onChange({ username, displayName, password, ...changed });
   const problems = useAccountCheck(username, password);
   const finish = useAct('POST /setup/finish');
   const { failure } = finish;
@@ -40,7 +48,6 @@ export function AccountStep({
     const name = displayName.trim();
     const done = await finish.run({ body: { username, password, ...(name === '' ? {} : { displayName: name }) } });
     if (done === undefined) return;
-    keepDone(sessionStorage, done);
     onDone();
   };
   return (
@@ -79,7 +86,7 @@ export function AccountStep({
           help={setup.usernameRules}
           value={username}
           onChange={(value) => {
-            setUsername(value.trim().toLowerCase());
+            answer({ username: value.trim().toLowerCase() });
             if (faultAt !== undefined) finish.reset();
           }}
           problem={problemOf('username')}
@@ -96,7 +103,7 @@ export function AccountStep({
           label={text('setup.account.display-name')}
           help={text('setup.account.display-name-help')}
           value={displayName}
-          onChange={setDisplayName}
+          onChange={(value) => answer({ displayName: value })}
           autoComplete="name"
         />
         <div className="stack tight">
@@ -105,7 +112,7 @@ export function AccountStep({
             help={text('setup.account.password-help')}
             value={password}
             onChange={(value) => {
-              setPassword(value);
+              answer({ password: value });
               if (faultAt !== undefined) finish.reset();
             }}
             problem={problemOf('password')}

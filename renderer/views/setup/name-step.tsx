@@ -18,7 +18,8 @@ interface NameStepProps {
   readonly isSaving: boolean;
   /** Why the server did not take the answers. */
   readonly refusal: Failure | undefined;
-  readonly onBack: () => void;
+  /** With what was answered so far. */
+  readonly onBack: (draft: SetupDraft) => void;
   readonly onNext: (draft: SetupDraft) => unknown;
 }
 
@@ -42,7 +43,12 @@ export function NameStep({ setup, draft, isSaving, refusal, onBack, onNext }: Na
         }}
         foot={
           <>
-            <Button kind="quiet" size="large" icon="arrow-left" onPress={onBack}>
+            <Button
+              kind="quiet"
+              size="large"
+              icon="arrow-left"
+              onPress={() => onBack(draftOf(draft, name, publicUrl, files))}
+            >
               {text('common.back')}
             </Button>
             <Button type="submit" kind="primary" size="large" isBusy={isSaving} isDisabled={!isReady}>
@@ -153,14 +159,13 @@ function draftOf(
   files: { certificate: string; key: string },
 ): SetupDraft {
   const { reach, dataDirectory } = before;
-  const url = publicUrl.trim().replace(/\/+$/, '');
-  const isAway = reach !== 'home';
-  return {
-    reach,
-    serverName,
-    ...(dataDirectory === undefined ? {} : { dataDirectory }),
-    ...(isAway && url !== '' ? { publicUrl: url } : {}),
-    ...(reach === 'domain' && files.certificate.trim() !== '' ? { certificatePath: files.certificate.trim() } : {}),
-    ...(reach === 'domain' && files.key.trim() !== '' ? { privateKeyPath: files.key.trim() } : {}),
-  };
+  const given: Record<string, string> = {};
+  for (const [option, answer] of [
+    ['publicUrl', publicUrl.trim().replace(/\/+$/, '')],
+    ['certificatePath', files.certificate.trim()],
+    ['privateKeyPath', files.key.trim()],
+  ] as const) {
+    if (answer !== '') given[option] = answer;
+  }
+  return { reach, serverName, ...(dataDirectory === undefined ? {} : { dataDirectory }), ...given };
 }

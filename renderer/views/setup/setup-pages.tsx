@@ -2,11 +2,12 @@ import { type ReactNode, useEffect, useState } from 'react';
 import { useLocation } from 'wouter';
 import type { Setup, SetupDraft } from '../../../server/appliance/contract.ts';
 import { Refusal } from '../../api/api.ts';
-import { useAct } from '../../api/calls.ts';
+import { useAct, useCall } from '../../api/calls.ts';
+import { Notice } from '../../components/page.tsx';
 import { useToast } from '../../components/toasts.tsx';
 import { text } from '../../strings/text.ts';
 import { Porch } from '../porch/porch.tsx';
-import { AccountStep } from './account-step.tsx';
+import { type AccountAnswers, AccountStep } from './account-step.tsx';
 import { DonePage } from './done-page.tsx';
 import { NameStep } from './name-step.tsx';
 import { RestorePage } from './restore-page.tsx';
@@ -21,6 +22,15 @@ export function SetupPages({ setup }: { setup: Setup }): ReactNode {
   const asked = location.replace(/^\/setup\/?/, '');
   const step = STEPS.find((each) => each === asked) ?? 'where';
   const [draft, setDraft] = useState<SetupDraft>(setup.draft);
+  const [account, setAccount] = useState<AccountAnswers>({ username: '', displayName: '', password: '' });
+  // Answers given in another window count here too; what only this one knows stays.
+  const given = JSON.stringify(setup.draft);
+  useEffect(() => setDraft((known) => ({ ...known, ...(JSON.parse(given) as SetupDraft) })), [given]);
+  // Made here or in another window, and be it that the answer got lost: the server is there.
+  const isOver = setup.isDone && asked !== 'restore' && asked !== 'done';
+  useEffect(() => {
+    if (isOver) go('/setup/done', { replace: true });
+  }, [isOver, go]);
   const save = useAct('PUT /setup');
   const toast = useToast();
 
@@ -30,7 +40,7 @@ export function SetupPages({ setup }: { setup: Setup }): ReactNode {
       go(`/setup/${next}`);
       return;
     }
-    const saved = await save.run({ body: changed });
+    const saved = await save.run({ body: meantFor(changed) });
     if (saved !== undefined) go(`/setup/${next}`);
   };
   const { failure } = save;
@@ -42,6 +52,7 @@ export function SetupPages({ setup }: { setup: Setup }): ReactNode {
   if (asked === 'restore') return <RestorePage />;
   return (
     <Porch before={<Steps current={step} />}>
+      <Trouble />
       <div className="porch-card">
         {step === 'where' && (
           <WhereStep
@@ -56,12 +67,22 @@ export function SetupPages({ setup }: { setup: Setup }): ReactNode {
             draft={draft}
             isSaving={save.isRunning}
             refusal={failure}
-            onBack={() => go('/setup/where')}
+            onBack={(changed) => {
+              setDraft(changed);
+              go('/setup/where');
+            }}
             onNext={(changed) => goOn(changed, 'account')}
           />
         )}
         {step === 'account' && (
-          <AccountStep setup={setup} draft={draft} onBack={() => go('/setup/name')} onDone={() => go('/setup/done')} />
+          <AccountStep
+            setup={setup}
+            draft={draft}
+            answers={account}
+            onChange={setAccount}
+            onBack={() => go('/setup/name')}
+            onDone={() => go('/setup/done')}
+          />
         )}
         {step === 'done' && <DonePage onEnd={() => go('/status')} />}
       </div>
@@ -74,7 +95,33 @@ function withReach(draft: SetupDraft, reach: SetupDraft['reach'], { suggestions:
   if (reach === draft.reach) return draft;
   const isProposed = draft.serverName === homeName || draft.serverName === 'localhost';
   const serverName = reach === 'home' && (isProposed || draft.serverName === '') ? homeName : draft.serverName;
-  return { reach, serverName };
+  return { ...draft, reach, serverName };
+}
+
+/** Without the answers to what is not asked for this way: they are only kept in case somebody goes back. */
+function meantFor({ publicUrl, certificatePath, privateKeyPath, ...rest }: SetupDraft): SetupDraft {
+  const { reach } = rest;
+  return {
+    ...rest,
+    ...(reach !== 'home' && publicUrl !== undefined ? { publicUrl } : {}),
+    ...(reach === 'domain' && certificatePath !== undefined ? { certificatePath } : {}),
+    ...(reach === 'domain' && privateKeyPath !== undefined ? { privateKeyPath } : {}),
+  };
+}
+
+const EVERY_MS = 5_000;
+
+/** What keeps the server from starting is said before all questions are answered. */
+function Trouble(): ReactNode {
+  const status = useCall('GET /status', {}, { everyMs: EVERY_MS }).data;
+  const reason = status?.line === 'failed' ? status.reasons[0] : undefined;
+  if (reason === undefined) return null;
+  return (
+    <Notice tone="bad" title={text('setup.trouble')} isLive>
+      <p className="break">{reason.text}</p>
+      {reason.nextStep !== undefined && <p>{reason.nextStep}</p>}
+    </Notice>
+  );
 }
 
 function Steps({ current }: { current: Step }): ReactNode {

@@ -12,6 +12,7 @@ export function guide(facts: DelegationFacts): Delegation {
     serverName: facts.serverName,
     wellKnownServer: way.files.server,
     wellKnownClient: way.files.client,
+    filesFrom: way.nameHost !== way.publicHost ? 'elsewhere' : way.isDirect || isAtHome ? 'hearth' : 'proxy',
     records: isAtHome ? [] : recordsOf(way, facts),
     ports: isAtHome ? [] : portsOf(way, facts),
     snippets: isAtHome ? [] : writeSnippets(way, usualSite(way, facts)),
@@ -68,7 +69,7 @@ function portsOf(way: Way, { listeners, reach }: DelegationFacts): Delegation['p
         port: outside,
         protocol: 'TCP',
         to: `this computer, port ${port}`,
-        why: `${whom} come in here; Hearth has the certificate itself.`,
+        why: `${whom} come in here; Hearth has the certificate itself. The firewall of this computer has to let port ${port} in, too.`,
       });
       if (forClients && forServers && port !== outside) {
         ports.push({
@@ -85,7 +86,7 @@ function portsOf(way: Way, { listeners, reach }: DelegationFacts): Delegation['p
     port: 443,
     protocol: 'TCP',
     to: reach === 'proxy' ? 'the computer with the reverse proxy, port 443' : 'this computer, port 443',
-    why: 'Apps and other servers come in here, at the reverse proxy. A tunnel needs no open port at all.',
+    why: 'Apps and other servers come in here, at the reverse proxy; the firewall of its computer has to let them in, too. A tunnel needs no open port at all.',
   });
   if (way.delegate === undefined) {
     ports.push({

@@ -41,6 +41,9 @@ export function writeSnippets(way: Way, site: Site): Snippet[] {
   ];
 }
 
+/** Pages that people open in a browser: what invitations lead to, and the code by which devices are connected. */
+const PUBLIC_PAGES = ['/_hearth/join', '/_hearth/connect'] as const;
+
 /** Whether the files belong to a site of their own: the server name's. */
 function isDelegated({ nameHost, publicHost, delegate }: Way): boolean {
   return delegate !== undefined && nameHost !== publicHost;
@@ -74,7 +77,7 @@ export function hearth({ clientUrl, clientPort, serverPort, nameHost, publicHost
   return {
     id: 'hearth',
     title: 'Hearth behind a reverse proxy',
-    where: 'homeserver.yaml (the settings page writes it)',
+    where: 'homeserver.yaml: Hearth writes it when "behind a reverse proxy" is chosen',
     language: 'yaml',
     text: `public_baseurl: ${clientUrl}/
 
@@ -112,6 +115,8 @@ export function nginx(way: Way, site: Site): Snippet {
         proxy_pass http://${site.upstream}:${port};
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
+        # Else a refusal of a large upload would not arrive.
+        proxy_set_header Connection "";
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Forwarded-Proto $scheme;
         client_max_body_size ${way.maxUploadMegabytes}M;
@@ -121,7 +126,7 @@ export function nginx(way: Way, site: Site): Snippet {
     }`;
   const servers = way.serverPort === way.clientPort ? '' : pass(way.serverPort, '^/_matrix/(federation|key)/');
   const main = `server {
-${head(publicHost, portsOf(way, site))}${servers}${pass(way.clientPort, '^/(_matrix|_synapse/client)(/|$)')}
+${head(publicHost, portsOf(way, site))}${servers}${pass(way.clientPort, '^/((_matrix|_synapse/client)(/|$)|_hearth/(join|connect)$)')}
 ${isDelegated(way) ? '' : `${locations}\n`}}
 `;
   const named = isDelegated(way)
@@ -154,7 +159,7 @@ export function caddy(way: Way, site: Site): Snippet {
 		respond \`${files.client}\`
 	}
 `;
-  const passed = ['/_matrix/*', '/_synapse/client/*'].map(
+  const passed = ['/_matrix/*', '/_synapse/client/*', ...PUBLIC_PAGES].map(
     (path) => `	handle ${path} {\n		reverse_proxy ${site.upstream}:${clientPort}\n	}\n`,
   );
   if (serverPort !== clientPort) {
@@ -191,6 +196,7 @@ export function apache(way: Way, site: Site): Snippet {
     ...(serverPort === clientPort ? [] : [pass('/_matrix/federation', serverPort), pass('/_matrix/key', serverPort)]),
     pass('/_matrix', clientPort),
     pass('/_synapse/client', clientPort),
+    ...PUBLIC_PAGES.map((page) => pass(page, clientPort)),
   ].join('');
   const head = (host: string, ports: readonly number[]): string => {
     const { chain, key } = site.certificate(host);
@@ -248,9 +254,10 @@ export function haproxy(way: Way, site: Site): Snippet {
 ${binds.join('\n')}
     acl is_name hdr(host),field(1,:) -i ${nameHost}
     acl is_matrix path_beg /_matrix/ /_synapse/client/
+    acl is_page path ${PUBLIC_PAGES.join(' ')}
 ${answer('server', files.server)}${answer('client', files.client)}    http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto https
-${separate ? '    use_backend hearth_servers if { path_beg /_matrix/federation/ /_matrix/key/ }\n' : ''}    use_backend hearth if is_matrix
+${separate ? '    use_backend hearth_servers if { path_beg /_matrix/federation/ /_matrix/key/ }\n' : ''}    use_backend hearth if is_matrix or is_page
 
 backend hearth
     mode http
@@ -290,7 +297,7 @@ export function traefik(way: Way, site: Site): Snippet {
     text: `# Traefik serves no files. Hearth does it for it: set serve_server_wellknown: true in homeserver.yaml, and public_baseurl.
 http:
   routers:
-${separate ? router('matrix-servers', ['/_matrix/federation', '/_matrix/key'], 'hearth-servers') : ''}${router('matrix', ['/_matrix', '/_synapse/client', '/.well-known/matrix'], 'hearth')}  services:
+${separate ? router('matrix-servers', ['/_matrix/federation', '/_matrix/key'], 'hearth-servers') : ''}${router('matrix', ['/_matrix', '/_synapse/client', ...PUBLIC_PAGES, '/.well-known/matrix'], 'hearth')}  services:
 ${service('hearth', clientPort)}${separate ? service('hearth-servers', serverPort) : ''}
 # In the static configuration. Newer versions refuse escaped characters in addresses unless they are told not to.
 # entryPoints:
@@ -319,7 +326,9 @@ export function tunnel(way: Way, site: Site): Snippet {
     ...(serverPort === clientPort ? [] : [entry(host, '^/_matrix/(federation|key)/', serverPort)]),
     entry(
       host,
-      host === publicHost ? '^/(_matrix|_synapse/client|.well-known/matrix)/' : '^/(_matrix|.well-known/matrix)/',
+      host === publicHost
+        ? '^/((_matrix|_synapse/client|.well-known/matrix)/|_hearth/(join|connect)$)'
+        : '^/(_matrix|.well-known/matrix)/',
       clientPort,
     ),
   ]);
@@ -331,6 +340,10 @@ export function tunnel(way: Way, site: Site): Snippet {
     text: `# No port of the router has to be open. Set serve_server_wellknown: true in homeserver.yaml, and public_baseurl:
 # Hearth then serves the two files itself. Without the delegation file nothing works, since a tunnel has no port 8448.
 # In the dashboard, except these names from bot checks and from caching. Uploads are limited there (100 MB in free plans).
+# Once: cloudflared tunnel login, cloudflared tunnel create hearth (it tells the ID), and for the DNS records
+${hosts.map((host) => `# cloudflared tunnel route dns hearth ${host}`).join('\n')}
+tunnel: hearth
+credentials-file: /etc/cloudflared/THE-ID-OF-THE-TUNNEL.json
 ingress:
 ${entries.join('')}  - service: http_status:404
 `,

@@ -21,6 +21,7 @@ export function setupCalls(desk: SetupDesk): ControlCall[] {
       handle: ({ body }) => desk.put(body),
     }),
     call('PUT /reach', { body: Type.Object(way), handle: ({ body }) => desk.changeReach(body) }),
+    call('GET /connect', { handle: () => desk.connect() }),
     call('POST /setup/check-name', {
       body: Type.Object({ reach, serverName: name }),
       handle: ({ body }) => desk.checkName(body.reach, body.serverName.trim()),

@@ -1,4 +1,3 @@
-import { networkInterfaces } from 'node:os';
 import { buildList, listHolds } from '../../federation/outbound/address-guard.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Finding, NameCheck, Reach } from '../contract.ts';
@@ -47,7 +46,20 @@ export async function checkName(
         ? []
         : [look(clock, 'other-server', 'Other servers of this name', checkTaken(serverName, world))]),
     ];
-    findings.push(...(await Promise.all(looks)));
+    const [address, ...others] = await Promise.all(looks);
+    if (address !== undefined) findings.push(address);
+    // Where the name cannot even be looked up, silence says nothing of who has it.
+    const isUnknown = address?.verdict === 'skipped';
+    findings.push(
+      ...others.map((other): Finding => {
+        if (!isUnknown || other.verdict !== 'good') return other;
+        return {
+          ...other,
+          verdict: 'skipped',
+          text: 'It could not be found out whether another server has this name.',
+        };
+      }),
+    );
   }
   const verdicts = new Set(findings.map(({ verdict }) => verdict));
   if (verdicts.size === 0) {
@@ -136,13 +148,4 @@ async function checkTaken(name: string, world: NameWorld): Promise<Omit<Finding,
 
 function memberOf(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
-}
-
-/** Addresses of this machine that others can use, those of IPv4 first. */
-export function listOwnAddresses(): string[] {
-  const found = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  return found
-    .filter(({ internal, address }) => !internal && !address.startsWith('fe80:') && !address.startsWith('169.254.'))
-    .toSorted((a, b) => a.family.localeCompare(b.family))
-    .map(({ address }) => address);
 }

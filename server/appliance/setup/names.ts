@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { isServerName } from '../../matrix/identifiers.ts';
+import { isHomeName } from '../doctor/name.ts';
 import type { Finding, Reach } from '../contract.ts';
 
 /** A name for a server that nobody outside is to find (RFC 8375). */
@@ -60,25 +61,18 @@ function isLabel(label: string): boolean {
 
 function checkKind(reach: Reach, name: string): Finding[] {
   const [top = ''] = name.split('.').slice(-1);
-  const isHomeName =
-    name === 'home.arpa' || name.endsWith('.home.arpa') || top === 'local' || top === 'internal' || top === 'lan';
+  const isForHome = isHomeName(name) && name.includes('.');
   const finding = (verdict: 'bad' | 'warning', text: string, nextStep: string): Finding[] => [
     { id: 'kind', title: 'Kind of name', verdict, text, nextStep },
   ];
   if (/^\d+$/.test(top))
     return finding('bad', 'The part after the last dot cannot be a number.', 'Write it like example.com.');
   if (reach !== 'home') {
-    if (
-      isHomeName ||
-      name === 'localhost' ||
-      top === 'onion' ||
-      top === 'test' ||
-      top === 'invalid' ||
-      top === 'example'
-    ) {
+    if (isForHome || name === 'localhost') {
+      const ending = top === 'arpa' ? 'home.arpa' : top;
       return finding(
         'bad',
-        `Names that end in .${top} only mean something at home; nobody outside can find them.`,
+        `Names that end in .${ending} only mean something at home; nobody outside can find them.`,
         'Use a domain of your own, or choose "this home network only".',
       );
     }
@@ -89,7 +83,7 @@ function checkKind(reach: Reach, name: string): Finding[] {
         'Use a domain of your own, such as example.com.',
       );
     }
-    return [];
+    return checkPlace(name);
   }
   if (name === 'localhost') {
     return finding(
@@ -105,7 +99,7 @@ function checkKind(reach: Reach, name: string): Finding[] {
       `${HOME_NAME} is made for this.`,
     );
   }
-  if (isHomeName) return [];
+  if (isForHome) return [];
   if (!name.includes('.')) {
     return finding(
       'warning',
@@ -118,4 +112,21 @@ function checkKind(reach: Reach, name: string): Finding[] {
     'If this domain is yours, you can open the server to the world later. If it is somebody else’s, you cannot.',
     `If you have no domain, take ${HOME_NAME}.`,
   );
+}
+
+/** Names that say where a server is rather than whose it is. */
+const PLACES = new Set(['matrix', 'synapse', 'hearth', 'chat', 'server', 'www']);
+
+function checkPlace(name: string): Finding[] {
+  const [first = '', ...rest] = name.split('.');
+  if (!PLACES.has(first) || rest.length < 2) return [];
+  const shorter = rest.join('.');
+  return [
+    {
+      id: 'place',
+      title: 'Part before the domain',
+      verdict: 'good',
+      text: `People will be called @you:${name}. If ${shorter} is yours as well, you can call the server that, and still have it at ${name}: type ${shorter} here and https://${name} as the address for clients.`,
+    },
+  ];
 }

@@ -4,6 +4,8 @@ import type { Logger } from '../../util/log.ts';
 import type { Announcer } from '../announcer.ts';
 import type {
   Changed,
+  Connect,
+  DoctorReport,
   FieldProblem,
   NameCheck,
   Reach,
@@ -14,10 +16,12 @@ import type {
 } from '../contract.ts';
 import type { Homeserver } from '../homeserver.ts';
 import type { Keeper } from '../lifecycle/keeper.ts';
-import { clientSteps } from './client-steps.ts';
+import { connectGuide } from './connect.ts';
 import type { SetupNotebook } from './draft.ts';
-import { checkName, listOwnAddresses, type NameWorld } from './name-check.ts';
+import { checkName, type NameWorld } from './name-check.ts';
 import { checkSpelling, HOME_NAME } from './names.ts';
+import { listOwnAddresses } from './own-addresses.ts';
+import { findWeakness } from './weak-passwords.ts';
 import type { AccountsPort, SetupFiles } from './port.ts';
 
 interface SetupNeeds {
@@ -29,6 +33,9 @@ interface SetupNeeds {
   readonly files: SetupFiles;
   readonly world: NameWorld;
   readonly dataDir: string;
+  /** What was last found out about the way here. */
+  readonly doctor: () => DoctorReport | undefined;
+  readonly platform: NodeJS.Platform;
 }
 
 interface NewAccount {
@@ -73,30 +80,57 @@ export class SetupDesk {
   }
 
   get(): Setup {
-    const { keeper, files, notebook } = this.#needs;
-    const current = files.serverName();
-    const fallback: SetupDraft = {
-      reach: 'home',
-      serverName: current === undefined || current === NAMELESS ? HOME_NAME : current,
-    };
-    const isDone = this.isDone();
-    const nameIsFinal = keeper.find()?.ports.accounts.hasPeople() ?? isDone;
-    const draft = notebook.notes.draft ?? fallback;
     return {
-      isDone,
-      nameIsFinal,
-      draft: nameIsFinal && current !== undefined ? { ...draft, serverName: current } : draft,
+      isDone: this.isDone(),
+      nameIsFinal: this.#nameIsFinal(),
+      draft: this.draft(),
       suggestions: { homeName: HOME_NAME, addresses: listOwnAddresses() },
       usernameRules: USERNAME_RULES,
     };
+  }
+
+  #nameIsFinal(): boolean {
+    return this.#needs.keeper.find()?.ports.accounts.hasPeople() ?? this.isDone();
+  }
+
+  /** The answers so far. Once the name is final, what holds is what is configured, whoever wrote that, or brought it back. */
+  draft(): SetupDraft {
+    const { files, notebook } = this.#needs;
+    const noted = notebook.notes.draft;
+    const present = files.present();
+    if (present === undefined || present.serverName === NAMELESS) {
+      return noted ?? { reach: 'home', serverName: HOME_NAME };
+    }
+    if (noted !== undefined && !this.#nameIsFinal()) return noted;
+    const { serverName, reaches, ...rest } = present;
+    // Several answers can lead to the same configuration: then it is the one that was given.
+    const isNoted = noted !== undefined && noted.serverName === serverName && reaches.includes(noted.reach);
+    return withoutEmpty({ reach: isNoted ? noted.reach : reaches[0], serverName, ...rest });
+  }
+
+  /** Throws M_FORBIDDEN before the server is set up. */
+  connect(): Connect {
+    const { keeper, doctor, platform } = this.#needs;
+    const { serverName, clientUrls, ports } = keeper.get();
+    if (!this.isDone()) throw forbidden('This server is not set up yet');
+    const report = doctor();
+    return connectGuide({
+      serverName,
+      clientUrls,
+      userId: ports.accounts.onlyPerson(),
+      reach: this.draft().reach,
+      isOpen: report?.findings.find(({ id }) => id === 'client-api')?.verdict === 'good',
+      platform,
+    });
   }
 
   /** Keeps the answers so far; they need not be good ones yet. Throws M_FORBIDDEN for a name that is final. */
   put(draft: SetupDraft): Setup {
     const { notebook, files, dataDir, announcer } = this.#needs;
     if (this.isDone()) throw alreadyDone();
-    const { nameIsFinal } = this.get();
-    if (nameIsFinal && draft.serverName !== files.serverName()) {
+    // From another window, while this one makes the server of the answers that there were.
+    if (this.#isFinishing) throw busy();
+    if (this.#nameIsFinal() && draft.serverName !== files.present()?.serverName) {
       throw refusal(
         'serverName',
         'Somebody has an account here, so that the name cannot be changed any more',
@@ -118,10 +152,16 @@ export class SetupDesk {
   changeReach(change: ReachChange): Changed {
     const { files, notebook, announcer } = this.#needs;
     if (!this.isDone()) throw forbidden('This server is not set up yet; where it is reached is asked then');
-    const { serverName } = this.get().draft;
+    const { serverName } = this.draft();
     const draft = withoutEmpty({ ...change, serverName });
-    const [wrong] = checkSpelling(draft.reach, serverName).filter(({ verdict }) => verdict === 'bad');
-    if (wrong !== undefined) throw refusal('reach', `${wrong.text} The name of a server stays as it is.`);
+    // A name that was taken elsewhere may be odd; what counts is whether it leads here that way.
+    const wrong = checkSpelling(draft.reach, serverName).find(({ id, verdict }) => id === 'kind' && verdict === 'bad');
+    if (wrong !== undefined) {
+      throw refusal(
+        'reach',
+        `${wrong.text} The name of this server stays ${serverName}; to be reached from outside, a new server has to be set up under another name.`,
+      );
+    }
     checkPair(draft);
     const needsRestart = files.changeReach(draft);
     notebook.put({ draft, isDone: true });
@@ -131,7 +171,7 @@ export class SetupDesk {
   }
 
   checkName(reach: Reach, serverName: string): Promise<NameCheck> {
-    return checkName({ reach, serverName, current: this.#needs.files.serverName() }, this.#needs);
+    return checkName({ reach, serverName, current: this.#needs.files.present()?.serverName }, this.#needs);
   }
 
   checkAccount(account: { readonly username: string; readonly password?: string | undefined }): FieldProblem[] {
@@ -148,6 +188,10 @@ export class SetupDesk {
     look('username', () => accounts.checkNewAccount({ username: account.username }));
     if (account.password !== undefined && problems.length === 0)
       look('password', () => accounts.checkNewAccount(account));
+    if (account.password !== undefined && problems.length === 0) {
+      const weakness = findWeakness(account.password, [account.username, this.draft().serverName]);
+      if (weakness !== undefined) problems.push({ field: 'password', message: weakness });
+    }
     return problems;
   }
 
@@ -156,7 +200,7 @@ export class SetupDesk {
    * the next start finds a whole server, and this can be called again. Throws a MatrixError with the `field` at fault.
    */
   async finish(account: NewAccount): Promise<SetupDone> {
-    if (this.#isFinishing) throw new MatrixError('M_UNKNOWN', 'This server is being set up already', { status: 409 });
+    if (this.#isFinishing) throw busy();
     this.#isFinishing = true;
     try {
       return await this.#finish(account);
@@ -177,7 +221,7 @@ export class SetupDesk {
     const userId = await ports.accounts.createAdministrator(account);
     this.#note(true);
     log.info({ serverName }, 'the server is set up');
-    return { serverName, userId, clientUrl, clients: clientSteps({ serverName, userId, clientUrl }) };
+    return { serverName, userId, clientUrl };
   }
 
   #checkAll(account: NewAccount): void {
@@ -192,7 +236,7 @@ export class SetupDesk {
 
   async #makeServer(accounts: AccountsPort): Promise<Homeserver> {
     const { keeper, files, log } = this.#needs;
-    const { draft } = this.get();
+    const draft = this.draft();
     const wrong = checkSpelling(draft.reach, draft.serverName).find(({ verdict }) => verdict === 'bad');
     if (wrong !== undefined) throw refusal('serverName', `${wrong.text} ${wrong.nextStep ?? ''}`.trim());
     checkPair(draft);
@@ -220,7 +264,15 @@ function checkPair({ certificatePath, privateKeyPath }: SetupDraft): void {
 }
 
 /** What was left empty counts as not answered. */
-function withoutEmpty({ reach, serverName, publicUrl, certificatePath, privateKeyPath }: SetupDraft): SetupDraft {
+function withoutEmpty({
+  reach,
+  serverName,
+  publicUrl,
+  certificatePath,
+  privateKeyPath,
+}: Pick<SetupDraft, 'reach' | 'serverName'> & {
+  readonly [K in 'publicUrl' | 'certificatePath' | 'privateKeyPath']?: string | undefined;
+}): SetupDraft {
   const given = Object.entries({ publicUrl, certificatePath, privateKeyPath }).flatMap(([name, value]) => {
     const text = value?.trim() ?? '';
     return text === '' ? [] : [[name, text]];
@@ -233,6 +285,10 @@ function refusal(field: string, message: string, errcode = 'M_INVALID_PARAM'): M
     fields: { field },
     ...(errcode === 'M_FORBIDDEN' ? {} : { status: 400 }),
   });
+}
+
+function busy(): MatrixError {
+  return new MatrixError('M_UNKNOWN', 'This server is being set up already', { status: 409 });
 }
 
 function alreadyDone(): MatrixError {

@@ -6,7 +6,8 @@ import { Outbound } from '../../federation/outbound/outbound.ts';
 import { ordinaryTls } from '../../federation/outbound/tls-policy.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Random } from '../../util/random.ts';
-import { listOwnAddresses, type NameWorld } from './name-check.ts';
+import type { NameWorld } from './name-check.ts';
+import { listEveryAddress } from './own-addresses.ts';
 
 const ANSWER_MS = 2500;
 const MAX_BYTES = 64 * 1024;
@@ -40,7 +41,7 @@ export function createNameWorld(needs: {
   const http = createGuardedHttp({ outbound, clock });
   return {
     addresses,
-    ownAddresses: listOwnAddresses,
+    ownAddresses: listEveryAddress,
     getJson: async (url) => {
       try {
         const { status, body } = await http.get(url, { timeoutMs: ANSWER_MS, maxBytes: MAX_BYTES, secureOnly: true });
