@@ -1,5 +1,4 @@
 /** Puts together what a desktop program adds to the homeserver, and what keeps the homeserver running. */
-import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { Announcer } from './appliance/announcer.ts';
 import { backupCalls } from './appliance/backups/calls.ts';
@@ -20,14 +19,19 @@ import { Problems } from './appliance/logs/problems.ts';
 import { peopleCalls } from './appliance/people/calls.ts';
 import { roomCalls } from './appliance/rooms/calls.ts';
 import { showResumedPurges } from './appliance/rooms/work.ts';
-import { listOwnAddresses } from './appliance/setup/name-check.ts';
 import { Keeper } from './appliance/lifecycle/keeper.ts';
+import { MachineWatch } from './appliance/lifecycle/machine-watch.ts';
+import { listOwnAddresses } from './appliance/setup/own-addresses.ts';
+import { ReachWatch } from './appliance/status/reach-watch.ts';
+import type { DoctorReport } from './appliance/contract.ts';
+import { clientUrls } from './appliance-ports/client-url.ts';
 import { ConfigWatch } from './appliance-ports/config-watch.ts';
 import { house } from './appliance-ports/house.ts';
 import { reachability } from './appliance-ports/reachability.ts';
 import type { Config, loadConfig } from './config/config.ts';
 import type { ComposeNeeds } from './compose.ts';
-import type { RunningHomeserver, RunningServer } from './cli/running-server.ts';
+import type { RunningHomeserver } from './cli/running-server.ts';
+import { StorageError } from './storage/storage-error.ts';
 import type { Clock } from './util/clock.ts';
 import type { Logger } from './util/log.ts';
 import type { Random } from './util/random.ts';
@@ -53,6 +57,8 @@ export interface ApplianceNeeds {
   readonly world?: Partial<World> | undefined;
   /** Where the shell keeps secrets; in files unless given. */
   readonly secrets?: SecretStore | undefined;
+  /** Whether sleep, other networks and the way here are looked for without anybody asking for it; true unless told. */
+  readonly watchesReach?: boolean | undefined;
 }
 
 export interface Appliance {
@@ -81,7 +87,19 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     clock,
     random,
     shellToken: needs.shellToken,
-    checkAccount: (username, password) => keeper.get().ports.accounts.isAdministrator(username, password),
+    accounts: {
+      signIn: (username, password) => keeper.get().ports.accounts.signIn(username, password),
+      standingOf: (userId) => {
+        const accounts = keeper.find()?.ports.accounts;
+        try {
+          return accounts === undefined ? 'unknown' : accounts.standingOf(userId);
+        } catch (error) {
+          // What is wrong with the database, the page is there to say.
+          if (error instanceof StorageError) return 'unknown';
+          throw error;
+        }
+      },
+    },
   });
 
   const backups = new Backups({
@@ -113,7 +131,24 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
 
   const wake = (): void => {
     keeper.find()?.wake();
+    keeper.wake();
     backups.wake();
+    reach.wake();
+  };
+  const machine = new MachineWatch({ clock, log, addresses: listOwnAddresses, onWake: wake });
+  const reach = new ReachWatch({
+    clock,
+    log,
+    isWanted: () => keeper.find() !== undefined && frame.isSetUp(),
+    last: () => lastLook(),
+    look: async (signal) => {
+      await doctor.recheck(signal);
+      announcer.moved('status');
+    },
+  });
+  const lastLook = (): DoctorReport | undefined => {
+    const name = watch.facts()?.serverName;
+    return name === undefined ? undefined : doctor.last(name);
   };
   const frame = house({
     ...needs,
@@ -124,11 +159,8 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     watch,
     network: needs.network,
     wake,
-    backupDirectory: () => join(dataDir, 'backups'),
-    doctor: () => {
-      const name = watch.facts()?.serverName;
-      return name === undefined ? undefined : doctor.last(name);
-    },
+    backups,
+    doctor: lastLook,
   });
 
   const calls: readonly ControlCall[] = [
@@ -164,6 +196,10 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     start: async () => {
       const url = await control.start();
       frame.start();
+      if (needs.watchesReach !== false) {
+        machine.start();
+        reach.start();
+      }
       // The interface tells how it goes; nobody has to wait for it here.
       void keeper.start().then(() => {
         if (!stopping) backups.start();
@@ -172,6 +208,8 @@ export function composeAppliance(needs: ApplianceNeeds): Appliance {
     },
     stop: async () => {
       stopping = true;
+      machine.stop();
+      await reach.stop();
       resumed.unsubscribe();
       backups.stop();
       await jobs.stop();
@@ -193,23 +231,19 @@ async function beginHomeserver(needs: ApplianceNeeds, watch: ConfigWatch): Promi
   const server = await startServer(config, log, {});
   return {
     serverName: config.serverName,
-    clientUrl: clientUrlOf(config, server),
+    // This machine may be given another address while it runs.
+    get clientUrl() {
+      return clientUrls(config, server.addresses)[0];
+    },
+    get clientUrls() {
+      return clientUrls(config, server.addresses);
+    },
     ports: server.ports,
     addresses: server.addresses,
     stop: () => server.stop(),
     reload: () => server.reload(),
     wake: () => server.wake(),
   };
-}
-
-function clientUrlOf({ publicBaseUrl, publicBaseUrlGiven }: Config, { addresses }: RunningServer): string {
-  if (publicBaseUrlGiven) return publicBaseUrl.replace(/\/$/, '');
-  const client = addresses.find(({ resources, port }) => resources.includes('client') && port !== 0);
-  if (client === undefined) return publicBaseUrl.replace(/\/$/, '');
-  // Where it can be reached from the whole home network, phones need an address that means this machine to them too.
-  const isEverywhere = client.address === '::' || client.address === '0.0.0.0';
-  const host = isEverywhere ? (listOwnAddresses().find((address) => isIPv4(address)) ?? 'localhost') : 'localhost';
-  return `${client.tls ? 'https' : 'http'}://${host}:${client.port}`;
 }
 
 /** Where the interface is built to, unless it is packaged. */

@@ -239,7 +239,7 @@ export function composeServices(house: House & PeopleNeeds): Services {
         .filter((userId) => devices.list(userId).some(({ lastSeenMs = 0 }) => lastSeenMs >= at)).length,
   });
 
-  const echoModule = echo({ random });
+  const echoModule = echo({ random, heard: () => house.federation.heard() });
   const modules: readonly Module[] = [
     activityModule,
     echoModule,
@@ -350,7 +350,10 @@ export function composeServices(house: House & PeopleNeeds): Services {
 export function purgeHooks(sync: Sync, federation: Federation, modules: readonly Module[]): RoomPurge[] {
   return [
     sync.purge,
-    { room: (tx, { roomId }, limit) => federation.sender.abandonRoom(tx, roomId, limit) },
+    {
+      hide: (tx, { roomId }) => federation.sender.keepApart(tx, roomId),
+      room: (tx, { roomId }, limit) => federation.sender.abandonRoom(tx, roomId, limit),
+    },
     ...modules.flatMap(({ purge }) => purge ?? []),
   ];
 }

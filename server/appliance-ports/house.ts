@@ -1,6 +1,8 @@
 /** Setting up, the state of things, the settings and the log, made of what the appliance has. */
 import { join } from 'node:path';
 import type { Announcer } from '../appliance/announcer.ts';
+import { isBackupName } from '../appliance/backups/catalogue.ts';
+import type { Backups } from '../appliance/backups/service.ts';
 import type { DoctorReport, SetupDraft } from '../appliance/contract.ts';
 import type { ControlCall } from '../appliance/control/call.ts';
 import type { Keeper } from '../appliance/lifecycle/keeper.ts';
@@ -39,15 +41,16 @@ export interface HouseNeeds {
   readonly network: ComposeNeeds['network'] | undefined;
   readonly setLogLevel?: ((level: Config['log']['level']) => void) | undefined;
   readonly wake: () => void;
-  readonly backupDirectory: () => string;
+  readonly backups: Pick<Backups, 'directory' | 'standing'>;
   /** What was last found out about the way here. */
   readonly doctor: () => DoctorReport | undefined;
 }
 
 export interface House {
   readonly calls: readonly ControlCall[];
-  /** The answers that setting up began with. */
-  readonly draft: () => SetupDraft | undefined;
+  /** From where the server is reached, or is to be once it is set up. */
+  readonly draft: () => SetupDraft;
+  readonly isSetUp: () => boolean;
   start(): void;
   stop(): Promise<void>;
 }
@@ -62,11 +65,23 @@ export function house(needs: HouseNeeds): House {
       keeper.find()?.reload();
     },
     onChanged: () => announcer.moved('settings'),
+    inUse: () => (keeper.find() === undefined ? undefined : watch.inUse),
   });
   const world = createNameWorld({ clock, random, dns: network?.dns, dial: network?.dial });
   const notebook = new SetupNotebook(join(dataDir, 'setup.json'));
-  const files = setupFiles({ dataDir, overrides, random });
-  const setup = new SetupDesk({ clock, log, announcer, keeper, notebook, files, world, dataDir });
+  const files = setupFiles({ dataDir, overrides, random, clock });
+  const setup = new SetupDesk({
+    clock,
+    log,
+    announcer,
+    keeper,
+    notebook,
+    files,
+    world,
+    dataDir,
+    doctor: needs.doctor,
+    platform: process.platform,
+  });
   const board = new StatusBoard({
     clock,
     announcer,
@@ -76,7 +91,14 @@ export function house(needs: HouseNeeds): House {
     doctor: needs.doctor,
     version: readVersion(),
     dataDir,
-    backupDirectory: needs.backupDirectory,
+    backups: {
+      get directory() {
+        return needs.backups.directory;
+      },
+      standing: () => needs.backups.standing(),
+      isBackup: isBackupName,
+    },
+    config: () => watch.standing(() => settings.list()),
   });
   const certificate = new CertificateWatch({
     clock,
@@ -91,7 +113,8 @@ export function house(needs: HouseNeeds): House {
       ...settingsCalls(settings),
       ...logCalls({ problems: needs.problems, logFile: () => watch.logFile() }),
     ],
-    draft: () => notebook.notes.draft,
+    draft: () => setup.draft(),
+    isSetUp: () => setup.isDone(),
     start: () => {
       board.start();
       certificate.start();

@@ -1,9 +1,10 @@
 import { readdirSync, type Stats, statSync } from 'node:fs';
-import { basename, join, relative, resolve, sep } from 'node:path';
+import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml';
 import { isSafeName } from '../appliance/backups/names.ts';
 import type { SourceFile } from '../appliance/backups/port.ts';
 import type { Form } from '../config/kinds.ts';
+import type { Config } from '../config/types.ts';
 import { allOptions } from '../config/options/all.ts';
 
 /** A file that an option names is part of a backup up to this size, bytes, and a folder up to so many files. */
@@ -16,7 +17,12 @@ const FIXED: Readonly<Record<string, string>> = {
   media_store_path: 'media',
 };
 /** Made when they are needed: nothing to keep. */
-const PASSING = new Set(['pid_file', 'listeners.path']);
+const PASSING = new Set(['pid_file', 'hearth.log_file', 'listeners.path']);
+/** Where those go that were made outside of the data directory: another machine may have no such place. */
+const ANYWHERE: Readonly<Record<string, string>> = {
+  pid_file: 'homeserver.pid',
+  'hearth.log_file': 'logs/hearth.log',
+};
 
 export interface PortableConfig {
   readonly text: string;
@@ -71,7 +77,7 @@ export function makePortable(
       }
       return name;
     }
-    return isInside ? inside : undefined;
+    return isInside ? inside : ANYWHERE[option];
   };
 
   const visit = (node: unknown, form: Form, option: string): void => {
@@ -106,6 +112,33 @@ export function makePortable(
     text: isChanged ? document.toString({ lineWidth: 0, flowCollectionPadding: false }) : text,
     files: [...files.values()],
   };
+}
+
+/**
+ * A restored configuration for the machine that the same server is on already: certificates that something else renews, and media
+ * where the backup brings none, stay where they are by the present one.
+ */
+export function keepPlaces(
+  text: string,
+  { present, dataDir, hasMedia }: { readonly present: Config; readonly dataDir: string; readonly hasMedia: boolean },
+): string {
+  const document = parseDocument(text, { version: '1.1' });
+  const isElsewhere = (path: string): boolean =>
+    relative(dataDir, path).startsWith('..') || isAbsolute(relative(dataDir, path));
+  const places: [option: string, path: string | undefined][] = [
+    ['tls_certificate_path', present.tls?.certificatePath],
+    ['tls_private_key_path', present.tls?.privateKeyPath],
+    ['media_store_path', hasMedia ? undefined : present.media.storePath],
+  ];
+  let isChanged = false;
+  for (const [option, path] of places) {
+    if (path === undefined || !isElsewhere(path) || statAt(path) === undefined) continue;
+    // A restored server that speaks no TLS itself goes on so.
+    if (option !== 'media_store_path' && !document.has(option)) continue;
+    document.set(option, path);
+    isChanged = true;
+  }
+  return isChanged ? document.toString({ lineWidth: 0, flowCollectionPadding: false }) : text;
 }
 
 function listFolder(path: string): string[] {

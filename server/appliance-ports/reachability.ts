@@ -2,23 +2,24 @@
 import { join } from 'node:path';
 import type { Announcer } from '../appliance/announcer.ts';
 import { callsCalls } from '../appliance/calls/calls.ts';
-import type { Reach } from '../appliance/contract.ts';
+import type { SetupDraft } from '../appliance/contract.ts';
 import type { ControlCall } from '../appliance/control/call.ts';
 import { delegationCalls } from '../appliance/delegation/calls.ts';
 import type { DelegationFacts } from '../appliance/delegation/facts.ts';
 import { scopeOf } from '../appliance/doctor/addresses.ts';
 import { doctorCalls } from '../appliance/doctor/calls.ts';
 import { Doctor } from '../appliance/doctor/doctor.ts';
-import { isHomeName } from '../appliance/doctor/name.ts';
 import { ReportFile } from '../appliance/doctor/report-file.ts';
 import { createWorld, dnsOf, type World } from '../appliance/doctor/world.ts';
 import type { Homeserver } from '../appliance/homeserver.ts';
 import type { Jobs } from '../appliance/jobs/jobs.ts';
+import { listOwnAddresses } from '../appliance/setup/own-addresses.ts';
 import type { ComposeNeeds } from '../compose.ts';
 import { loadConfig, type LoadOptions } from '../config/config.ts';
 import { ConfigError } from '../config/problems.ts';
 import { loadSigningKeys } from '../config/signing-key.ts';
 import type { Config } from '../config/types.ts';
+import { ProxyChoice } from '../federation/outbound/proxy.ts';
 import { MatrixError } from '../matrix/errors.ts';
 import type { JsonObject } from '../matrix/json.ts';
 import type { Clock } from '../util/clock.ts';
@@ -35,10 +36,8 @@ export interface ReachabilityNeeds {
   readonly announcer: Pick<Announcer, 'moved'>;
   readonly findHomeserver: () => Homeserver | undefined;
   readonly network: NonNullable<ComposeNeeds['network']> | undefined;
-  /** What the person said in the setup; told from the configuration where they have not. */
-  readonly draft?:
-    | (() => { readonly reach: Reach; readonly serverName: string; readonly publicUrl?: string } | undefined)
-    | undefined;
+  /** From where the server is reached, or is to be once it is set up. */
+  readonly draft: () => SetupDraft;
   /** The doctor's view of the world; this machine's own unless told. */
   readonly world?: Partial<World> | undefined;
 }
@@ -55,8 +54,10 @@ export function reachability(needs: ReachabilityNeeds): { readonly calls: Contro
       });
     }
   };
+  let proxies: ProxyChoice | undefined;
   const world = createWorld({
     clock,
+    proxies: () => proxies,
     ...(network?.dns === undefined ? {} : { dns: dnsOf(network.dns) }),
     ...(network?.dial === undefined ? {} : { dial: network.dial }),
     ...needs.world,
@@ -69,6 +70,8 @@ export function reachability(needs: ReachabilityNeeds): { readonly calls: Contro
     own: () => {
       const config = load();
       const running = findHomeserver();
+      // As they stand when a look begins.
+      proxies = new ProxyChoice(config.outbound);
       return ownServerOf(
         config,
         loadSigningKeys(config.signing, random),
@@ -78,7 +81,7 @@ export function reachability(needs: ReachabilityNeeds): { readonly calls: Contro
   });
   const calls = [
     ...doctorCalls({ doctor, ownName: () => load().serverName }),
-    ...delegationCalls({ facts: () => factsOf(load(), needs.draft?.(), world.localAddresses()) }),
+    ...delegationCalls({ facts: () => factsOf(load(), needs.draft(), world.localAddresses()) }),
     ...callsCalls({
       clock,
       random,
@@ -98,18 +101,14 @@ export function reachability(needs: ReachabilityNeeds): { readonly calls: Contro
   return { calls, doctor };
 }
 
-function factsOf(
-  config: Config,
-  draft: ReturnType<NonNullable<ReachabilityNeeds['draft']>>,
-  addresses: readonly string[],
-): DelegationFacts {
+function factsOf(config: Config, draft: SetupDraft, addresses: readonly string[]): DelegationFacts {
   const given = config.publicBaseUrlGiven ? config.publicBaseUrl : undefined;
-  const serverName = draft === undefined || draft.serverName === '' ? config.serverName : draft.serverName;
+  const serverName = draft.serverName === '' ? config.serverName : draft.serverName;
   return {
     serverName,
-    reach: draft?.reach ?? (isHomeName(serverName.replace(/:\d+$/, '')) ? 'home' : 'domain'),
+    reach: draft.reach,
     // What is configured is what counts, once it is about the same name.
-    publicUrl: serverName === config.serverName ? (given ?? draft?.publicUrl) : draft?.publicUrl,
+    publicUrl: serverName === config.serverName ? (given ?? draft.publicUrl) : draft.publicUrl,
     listeners: config.listeners.flatMap(({ port, bindAddresses, tls, resources, trustForwarded }) =>
       port === undefined
         ? []
@@ -127,7 +126,7 @@ function factsOf(
     extraClientContent: extraContent(config),
     maxUploadBytes: config.media.maxUploadBytes,
     publicAddresses: addresses.filter((address) => scopeOf(address) === 'public'),
-    homeAddress: addresses.find((address) => scopeOf(address) === 'home' && !address.includes(':')),
+    homeAddress: listOwnAddresses().find((address) => scopeOf(address) === 'home' && !address.includes(':')),
   };
 }
 

@@ -33,16 +33,22 @@ export interface ControlApi {
   'POST /setup/check-account': { body: { username: string; password?: string }; answer: { problems: FieldProblem[] } };
   /** Makes the server and its first account: the last step. */
   'POST /setup/finish': { body: { username: string; password: string; displayName?: string }; answer: SetupDone };
+  /** How apps and further devices get to a server that is set up. */
+  'GET /connect': { answer: Connect };
 
   // The way to this server
   /** Where a server that is set up is reached from now on; its name stays. `GET /setup` has what holds now. */
   'PUT /reach': { body: ReachChange; answer: Changed };
   'GET /delegation': { answer: Delegation };
   'POST /doctor': { body: { serverName?: string }; answer: Started };
-  'GET /doctor': { answer: { last?: DoctorReport } };
+  /** `last`: the last finished look at our own server. `latest`: the look, at any server, that is under way or was since the start. */
+  'GET /doctor': { answer: { last?: DoctorReport; latest?: DoctorReport } };
 
   // People
-  'GET /people': { query: { search?: string; deactivated?: boolean }; answer: { people: Person[] } };
+  'GET /people': {
+    query: { kind?: PersonKind; search?: string; deactivated?: boolean; from?: number; limit?: number };
+    answer: PeoplePage;
+  };
   'GET /people/{userId}': { answer: PersonDetails };
   'POST /people/{userId}/password': { body: { password: string; signOut: boolean }; answer: Empty };
   'POST /people/{userId}/deactivate': { body: { erase: boolean }; answer: Empty };
@@ -83,7 +89,11 @@ export interface ControlApi {
 
   // Settings
   'GET /settings': { answer: Settings };
-  'PUT /settings': { body: { values: Record<string, SettingValue> }; answer: Changed };
+  /** `was`: what each was believed to be. Where it is something else by now, nothing is changed (409, with the `field`). */
+  'PUT /settings': {
+    body: { values: Record<string, SettingValue>; was?: Record<string, SettingValue> };
+    answer: Changed;
+  };
 
   // Backups
   'GET /backups': { answer: Backups };
@@ -161,6 +171,8 @@ export interface Status {
     freeBytes: number;
   };
   certificate?: { subject: string; expiresAt: number };
+  /** Something was changed in the configuration that only counts after a restart. */
+  restartDue?: boolean;
   federation: { servers: RemoteServer[]; queued: number; failing: number; catchingUpRooms: number };
 }
 export interface RemoteServer {
@@ -237,6 +249,17 @@ export interface SetupDone {
   serverName: string;
   userId: string;
   clientUrl: string;
+}
+export interface Connect {
+  serverName: string;
+  /** What to give apps as homeserver. */
+  clientUrl: string;
+  /** Of the only person here, while there is one. */
+  userId?: string;
+  /** What the code holds, and what somebody can do with it. */
+  qr: { value: string; about: string };
+  /** What has to be so for apps to get here. */
+  notes: Reason[];
   clients: ClientSteps[];
 }
 export interface ClientSteps {
@@ -257,6 +280,8 @@ export interface Delegation {
   serverName: string;
   wellKnownServer: string;
   wellKnownClient: string;
+  /** Who answers with the two files: this server itself; the proxy with its text; or whatever serves the name. */
+  filesFrom: 'hearth' | 'proxy' | 'elsewhere';
   records: { type: string; name: string; value: string; why: string }[];
   ports: { port: number; protocol: string; to: string; why: string }[];
   snippets: Snippet[];
@@ -280,6 +305,15 @@ export interface DoctorReport {
   findings: Finding[];
 }
 
+/** `bridged` are those that an application service made: bots, and people of another network. */
+export type PersonKind = 'person' | 'guest' | 'bridged';
+export interface PeoplePage {
+  people: Person[];
+  total: number;
+  next?: number;
+  /** How many there are of each kind, closed accounts apart. */
+  counts: Record<PersonKind, number>;
+}
 export interface Person {
   userId: string;
   displayName?: string;
@@ -288,6 +322,8 @@ export interface Person {
   isLocked: boolean;
   isDeactivated: boolean;
   isGuest: boolean;
+  /** The application service that made the account. */
+  appservice?: string;
   createdAt: number;
   lastSeenAt?: number;
   devices: number;
@@ -308,7 +344,6 @@ export interface Invitation {
   token: string;
   note?: string;
   link: string;
-  qrSvg: string;
   usesLeft?: number;
   used: number;
   expiresAt?: number;
@@ -324,7 +359,10 @@ export interface RoomSummary {
   members: number;
   isEncrypted: boolean;
   isDirect: boolean;
+  /** It holds other rooms. */
+  isSpace?: boolean;
   isBlocked: boolean;
+  /** Empty for a room that is only known as blocked. */
   version: string;
   bytes: number;
   lastActivityAt?: number;
@@ -369,6 +407,8 @@ export interface MediaItem extends MediaAddress {
   lastAccessAt?: number;
   isQuarantined: boolean;
   isProtected: boolean;
+  /** Of a person of this server or a room, by whom or by which it is shown as their picture. */
+  pictureOf?: string;
 }
 export interface MediaPage {
   media: MediaItem[];
@@ -410,17 +450,25 @@ export interface Setting {
   help: string;
   kind: 'text' | 'number' | 'bytes' | 'duration' | 'switch' | 'choice' | 'list' | 'secret';
   choices?: { value: string; title: string }[];
+  /** What no limit is called, where that can be chosen; its value is `never`. */
+  never?: string;
   value: SettingValue;
   default: SettingValue;
   isSet: boolean;
   needsRestart: boolean;
   problem?: string;
+  /** It has no default that it could be put back to. */
+  isRequired?: boolean;
+  /** Hardly anybody needs it. */
+  isRare?: boolean;
 }
 export interface Settings {
   file: string;
   settings: Setting[];
   /** What keeps the file from being used, with lines; then it cannot be changed here. */
   problems: string[];
+  /** The file says something that the running homeserver was not started with. */
+  restartDue: boolean;
 }
 
 export interface BackupSchedule {
@@ -450,6 +498,8 @@ export interface Backups {
   estimateBytes: number;
   /** Of the schedule; gone after the next one that goes well. */
   lastFailure?: { at: number; error: string };
+  /** Why the folder cannot be used at the moment; then nothing is known of what is in it. */
+  problem?: string;
 }
 /** The result of the job of a restoration. */
 export interface RestoreResult {
@@ -475,6 +525,8 @@ export interface RecoverySheet {
   serverName: string;
   signingKey: string;
   keyId: string;
+  /** What the file of the key is called in the data directory of a server of this name. */
+  keyFile: string;
   passphraseHint?: string;
   madeAt: number;
   html: string;

@@ -28,6 +28,8 @@ export interface Homeserver {
   readonly serverName: ServerName;
   /** What clients are given as its address: `public_baseurl`, or where it listens. Without a slash at its end. */
   readonly clientUrl: string;
+  /** The same, and where else clients in the same network find it. */
+  readonly clientUrls: readonly string[];
   /** Where it listens, on this machine. An address is an IP address, or the path of a socket file (then the port is 0). */
   readonly addresses: readonly {
     readonly address: string;

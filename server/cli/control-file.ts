@@ -36,9 +36,8 @@ export function readControlFile(dataDir: string): ControlAddress | undefined {
     if (!/^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(content['url'])) return undefined;
     return { url: content['url'], token: content['token'] };
   } catch (error) {
-    const isLacking =
-      error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
-    if (isLacking || error instanceof SyntaxError) return undefined;
+    // One that is another user's is of no use here; should a server run there, the lock on its data keeps ours out.
+    if ((error instanceof Error && 'code' in error) || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

@@ -8,12 +8,13 @@ import { defaultDataDir, hasConfig } from '../config/data-dir.ts';
 import { systemClock } from '../util/clock.ts';
 import { systemRandom } from '../util/random.ts';
 import { CommandError } from './command.ts';
-import { askForLink, removeControlFile, writeControlFile } from './control-file.ts';
+import { askForLink, CONTROL_FILE, removeControlFile, writeControlFile } from './control-file.ts';
 import { finishInterrupted } from './finish-restore.ts';
+import { findClientPort } from './free-port.ts';
 import { makeOrExplain } from './generate-config.ts';
 import { PidFile } from './pid-file.ts';
 import { type FromShell, openShellPort, type ShellPort } from './shell-port.ts';
-import { logTargetOf, openLogOf, tryLoad } from './start.ts';
+import { logTargetOf, openLogOf, tryLoad, tryToLeave } from './start.ts';
 import { watchProcess } from './watch-process.ts';
 
 const SERVER_NAME = 'localhost';
@@ -46,7 +47,9 @@ async function startForShell(port: ShellPort): Promise<void> {
     throw new CommandError(`Another Hearth runs on ${dataDir} already. End it, or open ${link} in a browser.`);
   }
   await finishInterrupted(dataDir, terminal);
-  if (!hasConfig(dataDir)) makeOrExplain(dataDir, { serverName: SERVER_NAME });
+  if (!hasConfig(dataDir)) {
+    makeOrExplain(dataDir, { serverName: SERVER_NAME, clientPort: await findClientPort() });
+  }
   const log = await openLogOf(dataDir);
   const pidFile = new PidFile(tryLoad(dataDir)?.pidFile);
   const watch = watchProcess(log, terminal, () => pidFile.release());
@@ -67,8 +70,8 @@ async function startForShell(port: ShellPort): Promise<void> {
     });
     const url = await appliance.start();
     try {
-      pidFile.writeUnlessHeld();
-      writeControlFile(dataDir, { url, token });
+      tryToLeave('pid file', log, () => pidFile.writeUnlessHeld());
+      tryToLeave(CONTROL_FILE, log, () => writeControlFile(dataDir, { url, token }));
       watch.onReload(() => {
         log.reopen();
         log.setLevel(logTargetOf(dataDir).level);

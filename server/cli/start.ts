@@ -9,13 +9,15 @@ import { type Log, type LogTarget, openLog } from '../util/file-log.ts';
 import { systemRandom } from '../util/random.ts';
 import { type Command, CommandError, parseFlags, parsePort, type Terminal, UsageError } from './command.ts';
 import { askForLink, CONTROL_FILE, removeControlFile, writeControlFile } from './control-file.ts';
+import { DEFAULT_CONTROL_PORT } from './control-port.ts';
 import { finishInterrupted } from './finish-restore.ts';
+import { findClientPort } from './free-port.ts';
 import { makeOrExplain } from './generate-config.ts';
 import { PidFile } from './pid-file.ts';
+import { parentGone } from './watch-parent.ts';
 import { watchProcess } from './watch-process.ts';
 
 const DEFAULT_SERVER_NAME = 'localhost';
-const DEFAULT_CONTROL_PORT = 8010;
 const LOG_BYTES = 10 * 1024 * 1024;
 
 export { CONTROL_FILE };
@@ -41,7 +43,10 @@ unless told otherwise; what isn't there is made.
       throw new CommandError(`Hearth runs on ${dataDir} already. Open ${link}\nThat link works once.`);
     }
     await finishInterrupted(dataDir, terminal);
-    if (!hasConfig(dataDir)) makeOrExplain(dataDir, { ...overrides, serverName });
+    if (!hasConfig(dataDir)) {
+      const clientPort = overrides.clientPort ?? (await findClientPort());
+      makeOrExplain(dataDir, { ...overrides, clientPort, serverName });
+    }
     const log = await openLogOf(dataDir);
     const pidFile = new PidFile(tryLoad(dataDir)?.pidFile);
     const watch = watchProcess(log, terminal, () => pidFile.release());
@@ -49,15 +54,17 @@ unless told otherwise; what isn't there is made.
       const { appliance, url } = await open(launch, log);
       const address = { url, token: launch.ownToken };
       try {
-        pidFile.writeUnlessHeld();
-        writeControlFile(dataDir, address);
+        tryToLeave('pid file', log, () => pidFile.writeUnlessHeld());
+        tryToLeave(CONTROL_FILE, log, () => writeControlFile(dataDir, address));
         announce(appliance, url, dataDir, terminal);
         watch.onReload(() => {
           log.reopen();
           log.setLevel(logTargetOf(dataDir).level);
           appliance.reload();
         });
-        await watch.asked();
+        // npm has a shell between itself and the server, which ends with it and passes on no signal.
+        const isUnderNpm = process.env['npm_lifecycle_event'] !== undefined;
+        await Promise.race(isUnderNpm ? [watch.asked(), parentGone()] : [watch.asked()]);
       } finally {
         removeControlFile(dataDir, address);
         await watch.finish(appliance);
@@ -106,14 +113,24 @@ function readLaunch(args: readonly string[]): Launch {
   };
 }
 
-/** A configuration with a mistake must not keep the interface from saying so. */
+/** Neither a configuration with a mistake nor a full or forbidden disk must keep the interface from saying so. */
 export async function openLogOf(dataDir: string): Promise<Log> {
   const target = logTargetOf(dataDir);
   try {
     return await openLog(target);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`The log file ${target.file ?? ''} cannot be opened: ${why}`, { cause: error });
+    const log = await openLog({ ...target, file: undefined });
+    log.logger.error({ file: target.file, error }, 'the log file cannot be opened; the log goes to standard output');
+    return log;
+  }
+}
+
+/** Does what is of use to other programs only, and what the server does without where the disk refuses it. */
+export function tryToLeave(what: string, { logger }: Log, leave: () => void): void {
+  try {
+    leave();
+  } catch (error) {
+    logger.error({ what, error }, 'a file for other programs could not be written');
   }
 }
 

@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import type { Log } from '../util/file-log.ts';
 import type { Terminal } from './command.ts';
 
@@ -48,8 +49,11 @@ export function watchProcess({ logger, flush }: Log, terminal: Terminal, crash: 
   process.on('SIGINT', ask);
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  // On Windows it says that the console window was closed, and the process is about to be ended.
-  process.on('SIGHUP', process.platform === 'win32' ? ask : () => reload?.());
+  const hadTerminal = process.stdin.isTTY || process.stdout.isTTY || process.platform === 'win32';
+  process.on('SIGHUP', (signal) => {
+    if (hadTerminal && hasLostTerminal()) ask(signal);
+    else reload?.();
+  });
 
   return {
     onReload: (action) => {
@@ -64,4 +68,16 @@ export function watchProcess({ logger, flush }: Log, terminal: Terminal, crash: 
       setTimeout(() => process.exit(), LINGER_MS).unref();
     },
   };
+}
+
+/** Whether the window was closed that the program was started in; a signal from elsewhere leaves it there. */
+function hasLostTerminal(): boolean {
+  // There it says nothing else, and the process is about to be ended.
+  if (process.platform === 'win32') return true;
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return false;
+  } catch {
+    return true;
+  }
 }

@@ -1,7 +1,7 @@
 import { createHttpServer, type HttpServer } from '../../http/server.ts';
 import { Reply, route, type Route } from '../../http/route.ts';
 import { Type } from '../../http/type.ts';
-import { forbidden } from '../../matrix/errors.ts';
+import { forbidden, limitExceeded } from '../../matrix/errors.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 import type { Announcer } from '../announcer.ts';
@@ -9,7 +9,7 @@ import { API_PREFIX, type ControlCall } from './call.ts';
 import { eventStream } from './event-stream.ts';
 import { bearerOf, createGate } from './gate.ts';
 import { pageRoutes } from './pages.ts';
-import type { Sessions } from './sessions.ts';
+import { type Sessions, tokenMissing } from './sessions.ts';
 
 interface ControlServerParts {
   readonly clock: Clock;
@@ -54,7 +54,7 @@ export function createControlServer(parts: ControlServerParts): ControlServer {
     ],
     // Nothing here rests on a database of its own: what the homeserver writes, its own calls wait for.
     db: { committed: () => Promise.resolve() },
-    log,
+    log: withoutReads(log),
     clock,
     authenticator: { authenticate: () => ({ kind: 'unknown' }) },
     gate: createGate({ port, sessions }),
@@ -77,18 +77,16 @@ function sessionRoutes(sessions: Sessions): Route[] {
   });
   const path = `${API_PREFIX}/session`;
   return [
-    // Not by `call`: it has to know where the request comes from, and its token.
+    // Not by `call`: they have to know the token of the request.
     route({
       method: 'POST',
       path,
       auth: 'none',
       resource: 'control',
       body: Type.Union([byLink, byAccount]),
-      handle: async ({ body, ip }) => ({
+      handle: async ({ body }) => ({
         token:
-          'link' in body
-            ? sessions.openByLink(body.link)
-            : await sessions.openByAccount(body.username, body.password, ip),
+          'link' in body ? sessions.openByLink(body.link) : await sessions.openByAccount(body.username, body.password),
       }),
     }),
     route({
@@ -119,16 +117,46 @@ function sessionRoutes(sessions: Sessions): Route[] {
   ];
 }
 
-function events({ announcer, clock }: ControlServerParts): Route {
+/** A browser has a few tabs, the shell one window: more streams are somebody's mistake. */
+const MAX_STREAMS = 100;
+
+function events({ announcer, clock, sessions }: ControlServerParts): Route {
+  let streams = 0;
   return route({
     method: 'GET',
     path: `${API_PREFIX}/events`,
     auth: 'none',
     resource: 'control',
-    handle: ({ signal }) =>
-      new Reply({
+    handle: ({ signal, headers }) => {
+      const token = bearerOf(headers['authorization']);
+      if (token === undefined) throw tokenMissing();
+      if (streams >= MAX_STREAMS) throw limitExceeded(5_000);
+      const end = sessions.endOf(token);
+      const body = eventStream({
+        announcer,
+        clock,
+        signal: end === undefined ? signal : AbortSignal.any([signal, end]),
+        isWelcome: () => sessions.isGood(token),
+      });
+      streams += 1;
+      body.once('close', () => {
+        streams -= 1;
+      });
+      return new Reply({
         headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' },
-        body: eventStream(announcer, clock, signal),
-      }),
+        body,
+      });
+    },
   });
+}
+
+/** Pages look every few seconds: what only reads would soon be all there is in the log that they show. */
+function withoutReads(log: Logger): Logger {
+  return {
+    ...log,
+    info: (data, sentence) => {
+      const isRead = data['method'] === 'GET' && Number(data['status']) < 400;
+      log[isRead ? 'debug' : 'info'](data, sentence);
+    },
+  };
 }

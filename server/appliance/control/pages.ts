@@ -6,7 +6,7 @@ import { Type } from '../../http/type.ts';
 import { notFound } from '../../matrix/errors.ts';
 
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; " +
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -24,13 +24,17 @@ const TYPES: Readonly<Record<string, string>> = {
 /** The interface's files, as they were built into `directory`: `index.html`, and all else under `assets/`. */
 export function pageRoutes(directory: string): Route[] {
   const assets = new Map<string, Buffer>();
-  try {
-    for (const name of readdirSync(join(directory, 'assets'))) {
-      if (TYPES[extname(name)] !== undefined) assets.set(name, readFileSync(join(directory, 'assets', name)));
+  const readAssets = (): void => {
+    try {
+      for (const name of readdirSync(join(directory, 'assets'))) {
+        if (assets.has(name) || TYPES[extname(name)] === undefined) continue;
+        assets.set(name, readFileSync(join(directory, 'assets', name)));
+      }
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
     }
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-  }
+  };
+  readAssets();
   const index = (): Reply => {
     try {
       const page = readFileSync(join(directory, 'index.html'));
@@ -56,6 +60,8 @@ export function pageRoutes(directory: string): Route[] {
       resource: 'control',
       params: Type.Object({ name: Type.String() }),
       handle: ({ params: { name } }) => {
+        // An interface that was built anew since has other files; a page opened before still asks for the former ones.
+        if (!assets.has(name)) readAssets();
         const body = assets.get(name);
         if (body === undefined) throw notFound('There is no such file');
         // Their names change with what is in them.

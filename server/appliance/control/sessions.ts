@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { MatrixError, forbidden } from '../../matrix/errors.ts';
+import type { UserId } from '../../matrix/identifiers.ts';
 import type { Clock } from '../../util/clock.ts';
 import { type Random, randomString } from '../../util/random.ts';
 
 const SECRET_LENGTH = 43;
 /** Links that have not been used; an older one is worth nothing any more. */
 const MAX_LINKS = 3;
+/** How long (ms) a link can be used: what was printed is read by others some day. */
+const LINK_MS = 24 * 3_600_000;
 const MAX_SESSIONS = 50;
 /** How long (ms) a session that nobody uses is good. */
 const IDLE_MS = 7 * 24 * 3_600_000;
@@ -15,8 +18,26 @@ interface SessionsParts {
   readonly random: Random;
   /** A token that is always good: of the shell, which started this program. */
   readonly shellToken?: string | undefined;
-  /** Whether these are the name and password of somebody who runs the server. Throws M_LIMIT_EXCEEDED. */
-  readonly checkAccount: (username: string, password: string, ip: string) => Promise<boolean>;
+  readonly accounts: SessionAccounts;
+}
+
+/** The accounts of those who run the server. */
+export interface SessionAccounts {
+  /** Whose name and password these are. Throws M_LIMIT_EXCEEDED, and M_UNKNOWN (503) while nobody can be asked. */
+  signIn(username: string, password: string): Promise<UserId | undefined>;
+  /**
+   * Another one as soon as they have another password; undefined once they do not run the server any more, `unknown` while
+   * nobody can be asked.
+   */
+  standingOf(userId: UserId): string | undefined;
+}
+
+interface Session {
+  /** On the clock that nobody sets. */
+  usedAt: number;
+  /** Whom it was opened for; undefined where that was whoever had a link. */
+  readonly account: { readonly userId: UserId; standing: string | undefined } | undefined;
+  readonly ended: AbortController;
 }
 
 /**
@@ -26,8 +47,8 @@ interface SessionsParts {
 export class Sessions {
   readonly #parts: SessionsParts;
   // By their hashes, which takes from comparing them what it could tell by its duration.
-  readonly #links = new Set<string>();
-  readonly #sessions = new Map<string, { usedAt: number }>();
+  readonly #links = new Map<string, { readonly madeAt: number }>();
+  readonly #sessions = new Map<string, Session>();
   readonly #shell: string | undefined;
 
   constructor(parts: SessionsParts) {
@@ -38,26 +59,33 @@ export class Sessions {
   /** The secret of a new link, which opens one session. */
   createLink(): string {
     const secret = randomString(this.#parts.random, SECRET_LENGTH);
-    this.#links.add(hash(secret));
-    for (const oldest of this.#links) {
+    this.#links.set(hash(secret), { madeAt: this.#parts.clock.monotonic() });
+    for (const oldest of this.#links.keys()) {
       if (this.#links.size <= MAX_LINKS) break;
       this.#links.delete(oldest);
     }
     return secret;
   }
 
-  /** Throws M_FORBIDDEN where the link was used or is not known. */
+  /** Throws M_FORBIDDEN where the link was used, is too old or is not known. */
   openByLink(secret: string): string {
-    if (!this.#links.delete(hash(secret))) {
-      throw forbidden('This link has been used, or belongs to an earlier start. Hearth can give you a new one.');
+    const hashed = hash(secret);
+    const link = this.#links.get(hashed);
+    this.#links.delete(hashed);
+    if (link === undefined || this.#parts.clock.monotonic() - link.madeAt > LINK_MS) {
+      throw forbidden(
+        'This link has been used, is more than a day old, or belongs to an earlier start. Starting Hearth once more prints a new one.',
+      );
     }
-    return this.#open();
+    return this.#open(undefined);
   }
 
   /** Throws M_FORBIDDEN, M_LIMIT_EXCEEDED. */
-  async openByAccount(username: string, password: string, ip: string): Promise<string> {
-    if (await this.#parts.checkAccount(username, password, ip)) return this.#open();
-    throw forbidden('That is not the name and password of somebody who runs this server.');
+  async openByAccount(username: string, password: string): Promise<string> {
+    const { accounts } = this.#parts;
+    const userId = await accounts.signIn(username, password);
+    if (userId === undefined) throw forbidden('That is not the name and password of somebody who runs this server.');
+    return this.#open({ userId, standing: accounts.standingOf(userId) });
   }
 
   isGood(token: string): boolean {
@@ -65,13 +93,18 @@ export class Sessions {
     if (hashed === this.#shell) return true;
     const session = this.#sessions.get(hashed);
     if (session === undefined) return false;
-    const now = this.#parts.clock.now();
-    if (now - session.usedAt > IDLE_MS) {
-      this.#sessions.delete(hashed);
+    const now = this.#parts.clock.monotonic();
+    if (now - session.usedAt > IDLE_MS || !this.#isStanding(session)) {
+      this.#end(hashed);
       return false;
     }
     session.usedAt = now;
     return true;
+  }
+
+  /** Aborted when the session of a token ends, be it by `close`; a token without one has nothing that could end. */
+  endOf(token: string): AbortSignal | undefined {
+    return this.#sessions.get(hash(token))?.ended.signal;
   }
 
   /** Whether it is the token of whoever started this program, or can read what it keeps. */
@@ -80,17 +113,33 @@ export class Sessions {
   }
 
   close(token: string): void {
-    this.#sessions.delete(hash(token));
+    this.#end(hash(token));
   }
 
-  #open(): string {
+  #open(account: Session['account']): string {
     const token = randomString(this.#parts.random, SECRET_LENGTH);
-    this.#sessions.set(hash(token), { usedAt: this.#parts.clock.now() });
+    const session = { usedAt: this.#parts.clock.monotonic(), account, ended: new AbortController() };
+    this.#sessions.set(hash(token), session);
     if (this.#sessions.size > MAX_SESSIONS) {
       const [longestUnused] = [...this.#sessions].toSorted(([, a], [, b]) => a.usedAt - b.usedAt);
-      if (longestUnused !== undefined) this.#sessions.delete(longestUnused[0]);
+      if (longestUnused !== undefined) this.#end(longestUnused[0]);
     }
     return token;
+  }
+
+  /** Whether the account that opened it still could. While the homeserver does not run, nobody's standing changes. */
+  #isStanding({ account }: Session): boolean {
+    if (account === undefined) return true;
+    const standing = this.#parts.accounts.standingOf(account.userId);
+    if (standing === 'unknown') return true;
+    // It stopped in the moment of the sign-in: what holds now is what held then.
+    if (account.standing === 'unknown') account.standing = standing;
+    return standing !== undefined && standing === account.standing;
+  }
+
+  #end(hashed: string): void {
+    this.#sessions.get(hashed)?.ended.abort();
+    this.#sessions.delete(hashed);
   }
 }
 

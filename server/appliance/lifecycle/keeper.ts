@@ -35,6 +35,7 @@ export class Keeper {
   readonly #backoff = new Backoff(RETRY);
   #state: KeeperState = { kind: 'stopped' };
   #retry: Timer | undefined;
+  #isOver = false;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -73,9 +74,18 @@ export class Keeper {
     });
   }
 
-  /** Stops it for good. */
+  /** Stops it for good: whatever is asked for afterwards, it stays so. */
   stop(): Promise<void> {
+    this.#isOver = true;
     return this.#inTurn(() => this.#end({ kind: 'stopped' }));
+  }
+
+  /** The machine woke up, or its network changed: a start that waits for its next try is tried now. */
+  wake(): void {
+    const state = this.#state;
+    if (state.kind !== 'failed' || state.retryAt === undefined) return;
+    this.#backoff.reset();
+    void this.start();
   }
 
   /**
@@ -101,6 +111,7 @@ export class Keeper {
 
   async #begin(): Promise<void> {
     if (this.#state.kind === 'running') return;
+    if (this.#isOver) return this.#become({ kind: 'stopped' });
     const { clock, log, begin } = this.#parts;
     this.#retry?.cancel();
     this.#become({ kind: 'starting' });
@@ -125,8 +136,14 @@ export class Keeper {
   async #end(next: KeeperState): Promise<void> {
     this.#retry?.cancel();
     const state = this.#state;
-    this.#become(next);
-    if (state.kind === 'running') await state.homeserver.stop();
+    this.#become(this.#isOver ? { kind: 'stopped' } : next);
+    if (state.kind !== 'running') return;
+    try {
+      await state.homeserver.stop();
+    } catch (error) {
+      // What comes next must not wait for ever because of it.
+      this.#parts.log.error({ error }, 'the homeserver did not stop properly');
+    }
   }
 
   #become(state: KeeperState): void {

@@ -34,9 +34,9 @@ export async function readLogPage(file: string, question: LogQuestion): Promise<
   for (let { number } = start; ; number += 1) {
     await using opened = await LogFile.open(file, number);
     if (opened === undefined) return { lines };
-    for await (const { text, at } of opened.backwards(Math.min(end, opened.size))) {
-      budget -= text.length + 1;
-      const line = matches(text, question);
+    for await (const { text, at, bytes } of opened.backwards(Math.min(end, opened.size))) {
+      budget -= bytes;
+      const line = text === undefined ? undefined : matches(text, question);
       if (line !== undefined) lines.push(line);
       if (lines.length === limit || budget <= 0) {
         // Where this is the very first line of all, the next page will be empty, and say that there are no more.
@@ -83,8 +83,11 @@ class LogFile implements AsyncDisposable {
     }
   }
 
-  /** Its lines before `end`, the last first, with where each begins. */
-  async *backwards(end: number): AsyncGenerator<{ text: string; at: number }> {
+  /**
+   * Its lines before `end`, the last first, with where each begins and what it took to read. Instead of what is too long to
+   * be one, pieces without a text.
+   */
+  async *backwards(end: number): AsyncGenerator<{ text: string | undefined; at: number; bytes: number }> {
     /** What was read and not given yet: the beginning of it may be the rest of a line. */
     let rest: Buffer = Buffer.alloc(0);
     let position = end;
@@ -96,14 +99,20 @@ class LogFile implements AsyncDisposable {
       position -= length;
       rest = Buffer.concat([buffer, rest]);
       for (let newline = rest.lastIndexOf(10); newline !== -1; newline = rest.lastIndexOf(10)) {
+        const bytes = rest.length - newline;
         const text = rest.subarray(newline + 1).toString();
         const at = position + newline + 1;
         rest = rest.subarray(0, newline);
-        if (text !== '') yield { text, at };
+        if (text !== '') yield { text, at, bytes };
       }
-      if (rest.length > MAX_LINE) rest = Buffer.alloc(0);
+      if (rest.length > MAX_LINE) {
+        const bytes = rest.length;
+        rest = Buffer.alloc(0);
+        // Disks that lost their power may have left a gap of any size.
+        yield { text: undefined, at: position, bytes };
+      }
     }
-    if (rest.length > 0) yield { text: rest.toString(), at: 0 };
+    if (rest.length > 0) yield { text: rest.toString(), at: 0, bytes: rest.length };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

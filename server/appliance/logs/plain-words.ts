@@ -21,9 +21,24 @@ export const plainWords: Readonly<Record<string, PlainWords>> = {
     nextStep: 'The page of the state of things says why.',
     page: 'status',
   },
+  'the way here could not be looked at': {
+    text: 'Whether this server can be reached could not be checked.',
+    nextStep: 'Run the check yourself: it says why.',
+    page: 'reach',
+  },
+  'the homeserver did not stop properly': {
+    text: 'The server could not be stopped properly.',
+    nextStep: REPORT,
+    page: 'logs',
+  },
   'the backup of the schedule has failed': {
     text: 'The backup of the schedule could not be made.',
     nextStep: 'Look at the page of backups: it says why, and when it is tried again.',
+    page: 'backups',
+  },
+  'an old backup could not be removed': {
+    text: 'An old backup that is not to be kept any longer could not be deleted.',
+    nextStep: 'Delete it yourself: the disk of the backups fills up otherwise.',
     page: 'backups',
   },
   'a restoration that was interrupted is finished': {

@@ -6,6 +6,8 @@ import type { Announcer } from '../announcer.ts';
 import type { Problem } from '../contract.ts';
 import { plainWords } from './plain-words.ts';
 
+/** How long (ms) one that was put aside is not shown again, as long as it is the very same. */
+const PUT_ASIDE_MS = 24 * 3_600_000;
 /** Kinds of problems that are remembered; the one that has not come up for longest goes first. */
 const MOST = 50;
 const MAX_DETAIL = 2000;
@@ -19,6 +21,8 @@ export class Problems {
   readonly #announcer: Pick<Announcer, 'moved'>;
   /** By sentence, the one that came up last at the end. */
   readonly #kept = new Map<string, { id: string; at: number; count: number; detail: string }>();
+  /** By sentence: what was seen of it, and until when (on the clock that nobody sets) that is no news. */
+  readonly #putAside = new Map<string, { readonly detail: string; readonly until: number }>();
 
   constructor({ clock, announcer }: { readonly clock: Clock; readonly announcer: Pick<Announcer, 'moved'> }) {
     this.#clock = clock;
@@ -38,11 +42,18 @@ export class Problems {
     });
   }
 
-  /** Forgets one until it comes up again. Throws M_NOT_FOUND. */
+  /** Puts one aside until it comes up in another way, or after a day. Throws M_NOT_FOUND. */
   dismiss(id: string): void {
     const found = [...this.#kept].find(([, problem]) => problem.id === id);
     if (found === undefined) throw notFound('This problem is not there any more');
-    this.#kept.delete(found[0]);
+    const [sentence, { detail }] = found;
+    this.#kept.delete(sentence);
+    this.#putAside.delete(sentence);
+    this.#putAside.set(sentence, { detail, until: this.#clock.monotonic() + PUT_ASIDE_MS });
+    for (const oldest of this.#putAside.keys()) {
+      if (this.#putAside.size <= MOST) break;
+      this.#putAside.delete(oldest);
+    }
     this.#announcer.moved('problems');
   }
 
@@ -63,13 +74,17 @@ export class Problems {
   }
 
   #note(data: LogData, sentence: string): void {
+    const detail = describe(data);
+    const putAside = this.#putAside.get(sentence);
+    if (putAside !== undefined && putAside.detail === detail && this.#clock.monotonic() < putAside.until) return;
+    this.#putAside.delete(sentence);
     const before = this.#kept.get(sentence);
     this.#kept.delete(sentence);
     this.#kept.set(sentence, {
       id: before?.id ?? createHash('sha256').update(sentence).digest('base64url').slice(0, 16),
       at: this.#clock.now(),
       count: (before?.count ?? 0) + 1,
-      detail: describe(data),
+      detail,
     });
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= MOST) break;

@@ -5,7 +5,7 @@ import type { DoctorReport, History, RemoteServer, Status } from '../contract.ts
 import type { Keeper } from '../lifecycle/keeper.ts';
 import { databaseBytes, directoryBytes, freeBytesAt, readCertificate } from './disk.ts';
 import type { ServerFacts } from './facts.ts';
-import { judge } from './judge.ts';
+import { type BackupStanding, type ConfigStanding, judge } from './judge.ts';
 import type { StatusPort } from './port.ts';
 
 interface BoardNeeds {
@@ -19,7 +19,13 @@ interface BoardNeeds {
   readonly doctor: () => DoctorReport | undefined;
   readonly version: string;
   readonly dataDir: string;
-  readonly backupDirectory: () => string;
+  readonly backups: {
+    readonly directory: string;
+    readonly standing: () => BackupStanding;
+    readonly isBackup: (fileName: string) => boolean;
+  };
+  /** How the configuration stands that lies there now. */
+  readonly config: () => ConfigStanding;
   /** Bytes free on the disk that holds a path. */
   readonly freeBytes?: (path: string) => Promise<number | undefined>;
 }
@@ -40,6 +46,7 @@ export class StatusBoard {
     | undefined;
   #timer: Timer | undefined;
   #last: string | undefined;
+  #lastMarks: { readonly people: string; readonly rooms: string } | undefined;
 
   constructor(needs: BoardNeeds) {
     this.#needs = needs;
@@ -62,6 +69,7 @@ export class StatusBoard {
     const homeserver = running.kind === 'running' ? running.homeserver : undefined;
     const now = clock.now();
     const { federation, counts, problem } = readFigures(homeserver?.ports.status, startOfDay(now));
+    const config = running.kind === 'running' ? this.#needs.config() : undefined;
     const { line, reasons } = judge({
       now,
       keeper: running,
@@ -73,6 +81,8 @@ export class StatusBoard {
       catchingUpRooms: federation.catchingUpRooms,
       servers: federation.servers,
       doctor: this.#needs.doctor(),
+      backups: this.#needs.backups.standing(),
+      config,
     });
     const serverName = homeserver?.serverName ?? facts?.serverName;
     return {
@@ -91,7 +101,10 @@ export class StatusBoard {
         backupBytes: sizes.backups,
         freeBytes: free ?? 0,
       },
-      ...(certificate === undefined || 'problem' in certificate ? {} : { certificate }),
+      ...(certificate === undefined || 'problem' in certificate
+        ? {}
+        : { certificate: { subject: certificate.subject, expiresAt: certificate.expiresAt } }),
+      restartDue: config?.restartDue === true,
       federation: {
         servers: federation.servers.toSorted(byInterest).slice(0, MOST_SERVERS_SHOWN),
         queued: federation.queued,
@@ -132,6 +145,24 @@ export class StatusBoard {
     });
     if (this.#last !== undefined && told !== this.#last) this.#needs.announcer.moved('status');
     this.#last = told;
+    this.#lookAtMarks(status);
+  }
+
+  /** What people do by their apps, those who look on at these pages are told here. */
+  #lookAtMarks({ counts: { people, devices } }: Status): void {
+    const { keeper, announcer } = this.#needs;
+    const { state } = keeper;
+    if (state.kind !== 'running') return;
+    const { value: invites, problem } = withStorage(() => state.homeserver.ports.rooms.listStrangerInvites(), []);
+    if (problem !== undefined) return;
+    const before = this.#lastMarks;
+    const marks = {
+      people: `${people} ${devices}`,
+      rooms: JSON.stringify(invites.map(({ userId, roomId, at }) => [userId, roomId, at])),
+    };
+    this.#lastMarks = marks;
+    if (before === undefined) return;
+    for (const topic of ['people', 'rooms'] as const) if (marks[topic] !== before[topic]) announcer.moved(topic);
   }
 
   async #readSizes(
@@ -142,7 +173,8 @@ export class StatusBoard {
     const kept = this.#sizes;
     if (kept !== undefined && kept.of === of && now - kept.at < SIZES_KEPT_MS) return kept;
     const media = port === undefined ? NO_MEDIA : withStorage(() => port.mediaBytes(), NO_MEDIA).value;
-    const backups = await directoryBytes(this.#needs.backupDirectory());
+    const { directory, isBackup } = this.#needs.backups;
+    const backups = await directoryBytes(directory, isBackup);
     this.#sizes = { at: now, of, media, backups };
     return this.#sizes;
   }

@@ -19,8 +19,8 @@ export async function databaseBytes(file: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** Bytes of the files in a directory, without those of directories below; 0 where there is none. */
-export async function directoryBytes(directory: string): Promise<number> {
+/** Bytes of the files in a directory that count, without those of directories below; 0 where there is none. */
+export async function directoryBytes(directory: string, counts: (name: string) => boolean): Promise<number> {
   let names: readonly string[];
   try {
     names = await readdir(directory);
@@ -29,7 +29,7 @@ export async function directoryBytes(directory: string): Promise<number> {
     throw error;
   }
   let sum = 0;
-  for (const name of names) sum += await sizeOf(join(directory, name));
+  for (const name of names) if (counts(name)) sum += await sizeOf(join(directory, name));
   return sum;
 }
 
@@ -47,6 +47,7 @@ export interface Certificate {
   readonly subject: string;
   /** Ms since the epoch. */
   readonly expiresAt: number;
+  readonly issuedAt?: number;
 }
 
 /** The first certificate of a PEM file; a sentence where there is none that can be read. */
@@ -62,7 +63,11 @@ export async function readCertificate(file: string): Promise<Certificate | { rea
     const certificate = new X509Certificate(pem);
     const [, name] = /(?:^|\n)CN=([^\n]+)/.exec(certificate.subject) ?? [];
     const [, alternative] = /DNS:([^,\s]+)/.exec(certificate.subjectAltName ?? '') ?? [];
-    return { subject: alternative ?? name ?? certificate.subject, expiresAt: Date.parse(certificate.validTo) };
+    return {
+      subject: alternative ?? name ?? certificate.subject,
+      issuedAt: Date.parse(certificate.validFrom),
+      expiresAt: Date.parse(certificate.validTo),
+    };
   } catch {
     // OpenSSL's words about it help nobody.
     return { problem: `The file ${file} holds no certificate in PEM format.` };

@@ -16,11 +16,35 @@ export interface Evidence {
   readonly catchingUpRooms: number;
   readonly servers: readonly RemoteServer[];
   readonly doctor: DoctorReport | undefined;
+  readonly backups: BackupStanding | undefined;
+  readonly config: ConfigStanding | undefined;
 }
 
+/** How it stands with the backups of the schedule. */
+export interface BackupStanding {
+  readonly failure: { readonly at: number; readonly error: string } | undefined;
+  /** When the next one falls, or fell, due. */
+  readonly dueAt: number | undefined;
+}
+
+/** The configuration as it lies there now, compared with what the homeserver was started with. */
+export interface ConfigStanding {
+  /** Something was changed that only counts after a restart. */
+  readonly restartDue: boolean;
+  /** What is wrong with it, should the server be started with it. */
+  readonly problem: string | undefined;
+}
+
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
-/** A certificate with fewer days left should have been renewed by now. */
-const DAYS_TO_RENEW = 14;
+/** A certificate with less left should have been renewed by now: this, or a quarter of what a short one is made for. */
+const TIME_TO_RENEW_MS = 14 * DAY_MS;
+const SHARE_TO_RENEW = 1 / 4;
+/** A look at the way here that is older says nothing of today, once the server has run long enough for another. */
+const LOOK_IS_OLD_MS = 3 * DAY_MS;
+const TIME_FOR_A_LOOK_MS = HOUR_MS;
+/** A backup that is late by less may only have waited for the machine to wake up. */
+const BACKUP_IS_LATE_MS = DAY_MS;
 /** With less free, writes will soon fail; with less than twice that, it is worth a word. */
 const NEARLY_FULL_BYTES = 500_000_000;
 const GETTING_FULL_BYTES = 2_000_000_000;
@@ -44,7 +68,14 @@ export function judge(evidence: Evidence): { readonly line: StatusLine; readonly
     };
     return { line: 'setup', reasons: [begin, ...seen.map(toReason)] };
   }
-  seen.push(...ofCertificate(evidence), ...ofDoctor(evidence), ...ofRooms(evidence), ...ofServers(evidence));
+  seen.push(
+    ...ofCertificate(evidence),
+    ...ofConfig(evidence),
+    ...ofBackups(evidence),
+    ...ofDoctor(evidence),
+    ...ofRooms(evidence),
+    ...ofServers(evidence),
+  );
   const worst = (['unreachable', 'needs-you', 'catching-up'] as const).find((line) =>
     seen.some((observation) => observation.line === line),
   );
@@ -99,6 +130,7 @@ function ofFailure(message: string, error: unknown, retryAt: number | undefined)
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   const storage = error instanceof Error && 'kind' in error ? error.kind : undefined;
   const known = typeof storage === 'string' ? STORAGE_STEPS[storage] : undefined;
+  const system = typeof code === 'string' ? SYSTEM_STEPS[code] : undefined;
   if (error instanceof Error && error.name === 'ConfigError') {
     return {
       kind: 'configuration',
@@ -115,22 +147,49 @@ function ofFailure(message: string, error: unknown, retryAt: number | undefined)
       page: 'settings',
     };
   }
+  if (known === undefined && system !== undefined) {
+    return {
+      kind: `system-${String(code)}`,
+      text: `The server could not be started: ${message}`,
+      nextStep: `${system}${again}`,
+    };
+  }
   return {
     kind: known === undefined ? 'start' : `storage-${String(storage)}`,
     text: `The server could not be started: ${message}`,
-    nextStep: `${known ?? 'The log has the details.'}${again}`,
-    page: known === undefined ? 'logs' : 'backups',
+    nextStep: `${known?.step ?? 'The log has the details.'}${again}`,
+    ...(known === undefined ? { page: 'logs' } : known.page === undefined ? {} : { page: known.page }),
   };
 }
 
+/** By the codes of the operating system's errors. */
+const SYSTEM_STEPS: Readonly<Record<string, string>> = {
+  EACCES:
+    'Let the account that Hearth runs under read and write its data. If it is about a port below 1024, choose a higher one.',
+  EPERM: 'Let the account that Hearth runs under read and write its data.',
+  EROFS: 'The disk can only be read. Look whether it is healthy, and connected so that it can be written to.',
+  ENOSPC: 'The disk is full. Free some space.',
+  EDQUOT: 'The disk is full, as far as this account may fill it. Free some space.',
+  EIO: 'The disk refuses to be read or written. Look whether it is connected and healthy.',
+  ENOENT: 'Something that the configuration names is not there. Put it there, or correct homeserver.yaml.',
+  EADDRNOTAVAIL:
+    'Look whether this machine is in its network; if its address is another one now, correct bind_addresses in homeserver.yaml.',
+  EMFILE: 'Too many files are open on this machine. Close other programs, or restart it.',
+  ENFILE: 'Too many files are open on this machine. Close other programs, or restart it.',
+};
+
 /** By the kinds of the storage's errors. */
-const STORAGE_STEPS: Readonly<Record<string, string>> = {
-  locked: 'Another program, perhaps a second Hearth, uses these data. Stop it.',
-  corrupt: 'The database is damaged. Restore the newest backup.',
-  newer: 'These data were written by a newer version of Hearth. Install that version.',
-  full: 'The disk is full. Free some space.',
-  io: 'The disk refuses to be read or written. Look whether it is connected and healthy.',
-  foreign: 'The server name in homeserver.yaml is not the one these data belong to. Put the old name back.',
+const STORAGE_STEPS: Readonly<Record<string, { readonly step: string; readonly page?: string }>> = {
+  locked: { step: 'Another program, perhaps a second Hearth, uses these data. Stop it.' },
+  corrupt: { step: 'The database is damaged. Restore the newest backup.', page: 'backups' },
+  newer: { step: 'These data were written by a newer version of Hearth. Install that version.', page: 'about' },
+  full: { step: 'The disk is full. Free some space.' },
+  io: {
+    step: 'The disk refuses to be read or written. Look whether it is connected and healthy, and whether Hearth may write there.',
+  },
+  foreign: {
+    step: 'The server name in homeserver.yaml is not the one these data belong to. Put the old name back.',
+  },
 };
 
 function ofStorage({ storageProblem }: Evidence): Observation[] {
@@ -155,8 +214,10 @@ function ofCertificate({ certificate, now, facts }: Evidence): Observation[] {
     const nextStep = 'Put the certificate there, or name another file in the settings.';
     return [{ kind: 'certificate', line: 'needs-you', text: certificate.problem, nextStep, page: 'settings' }];
   }
-  const days = Math.floor((certificate.expiresAt - now) / DAY_MS);
-  if (days >= DAYS_TO_RENEW) return [];
+  const { issuedAt, expiresAt } = certificate;
+  const days = Math.floor((expiresAt - now) / DAY_MS);
+  const whole = issuedAt === undefined ? Infinity : expiresAt - issuedAt;
+  if (expiresAt - now >= Math.min(TIME_TO_RENEW_MS, whole * SHARE_TO_RENEW)) return [];
   const nextStep = 'Renew it. Hearth takes the new files into use by itself within minutes.';
   if (certificate.expiresAt <= now) {
     return [
@@ -174,21 +235,87 @@ function ofCertificate({ certificate, now, facts }: Evidence): Observation[] {
   return [{ kind: 'certificate', line: 'needs-you', text, nextStep, page: 'reach' }];
 }
 
-function ofDoctor({ doctor, facts }: Evidence): Observation[] {
-  if (facts?.federates === false || doctor === undefined || doctor.serverName !== facts?.serverName) return [];
-  if (doctor.verdict === 'bad') {
-    const worst = doctor.findings.find(({ verdict }) => verdict === 'bad');
+function ofDoctor(evidence: Evidence): Observation[] {
+  const doctor = lookOf(evidence);
+  const isHome = evidence.facts?.federates === false;
+  if (doctor === undefined) {
+    if (isHome) return [];
+    // To be online is to be found; as long as nobody has looked, nobody knows.
     return [
       {
-        kind: 'unreachable',
-        line: 'unreachable',
-        text: worst?.text ?? doctor.summary,
-        nextStep: worst?.nextStep ?? 'Look at the last check, and run it again when you have changed something.',
+        kind: 'unchecked',
+        line: 'needs-you',
+        text: 'It runs. Whether others find it has not been checked yet, or not for days.',
+        nextStep: 'Run the check of the way here.',
         page: 'reach',
       },
     ];
   }
-  return doctor.verdict === 'warning' ? [{ kind: 'reach', text: doctor.summary, page: 'reach' }] : [];
+  const finding = doctor.findings.find(({ verdict }) => verdict === doctor.verdict);
+  if (doctor.verdict === 'bad') {
+    // Other servers get there; it is people's apps that do not.
+    const isAboutApps = doctor.findings.every(({ id, verdict }) => verdict !== 'bad' || id.startsWith('client-'));
+    return [
+      {
+        kind: 'unreachable',
+        line: isHome || isAboutApps ? 'needs-you' : 'unreachable',
+        text: finding?.text ?? doctor.summary,
+        nextStep: finding?.nextStep ?? 'Look at the last check, and run it again when you have changed something.',
+        page: 'reach',
+      },
+    ];
+  }
+  if (doctor.verdict !== 'warning') return [];
+  const nextStep = finding?.nextStep;
+  return [{ kind: 'reach', text: doctor.summary, ...(nextStep === undefined ? {} : { nextStep }), page: 'reach' }];
+}
+
+/** The last look at the way here, unless it is about another name or from long ago. */
+function lookOf({ doctor, facts, keeper, now }: Evidence): DoctorReport | undefined {
+  if (doctor === undefined || doctor.serverName !== facts?.serverName || doctor.verdict === 'skipped') return undefined;
+  const hasRunFor = keeper.kind === 'running' ? now - keeper.since : 0;
+  const isOld = now - (doctor.endedAt ?? doctor.startedAt) > LOOK_IS_OLD_MS && hasRunFor > TIME_FOR_A_LOOK_MS;
+  return isOld ? undefined : doctor;
+}
+
+function ofConfig({ config }: Evidence): Observation[] {
+  if (config?.problem !== undefined) {
+    return [
+      {
+        kind: 'configuration',
+        line: 'needs-you',
+        text: `The server runs, but could not be started again: its configuration has a mistake.\n${config.problem}`,
+        nextStep: 'Correct the file at the line that is named, before the server is restarted.',
+        page: 'settings',
+      },
+    ];
+  }
+  if (config?.restartDue !== true) return [];
+  const text = 'Something was changed in the settings that takes effect only after a restart.';
+  return [{ kind: 'restart', text, nextStep: 'Restart the server when it suits you.' }];
+}
+
+function ofBackups({ backups, now }: Evidence): Observation[] {
+  if (backups?.failure !== undefined) {
+    return [
+      {
+        kind: 'backup',
+        line: 'needs-you',
+        text: `The last backup of the schedule could not be made: ${sentence(backups.failure.error)}`,
+        nextStep: 'Look at what keeps it from being made, and make one now to see that it works.',
+        page: 'backups',
+      },
+    ];
+  }
+  if (backups?.dueAt === undefined || now - backups.dueAt < BACKUP_IS_LATE_MS) return [];
+  const days = Math.floor((now - backups.dueAt) / DAY_MS);
+  const since = days === 1 ? 'a day' : `${days} days`;
+  const text = `The backup of the schedule is overdue by ${since}.`;
+  return [{ kind: 'backup', line: 'needs-you', text, nextStep: 'Make one now.', page: 'backups' }];
+}
+
+function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
 function ofRooms({ catchingUpRooms: rooms }: Evidence): Observation[] {
@@ -213,16 +340,12 @@ function ofServers({ servers }: Evidence): Observation[] {
   return [{ kind: 'servers', text, ...(nextStep === undefined ? {} : { nextStep }) }];
 }
 
-function wellReason(line: 'online' | 'network-only', { facts, doctor }: Evidence): Observation {
+function wellReason(line: 'online' | 'network-only', evidence: Evidence): Observation {
   if (line === 'network-only') {
     return { kind: 'home', text: 'It runs for this home network and deals with no other servers, as you have chosen.' };
   }
-  return doctor?.verdict === 'good' && doctor.serverName === facts?.serverName
-    ? { kind: 'well', text: 'It runs, and was found from outside at the last check.' }
-    : {
-        kind: 'well',
-        text: 'It runs. Whether others find it has not been checked yet.',
-        nextStep: 'Run the check of the way here.',
-        page: 'reach',
-      };
+  // What was not so good at that check is told besides, in its own words.
+  return lookOf(evidence)?.verdict === 'good'
+    ? { kind: 'well', text: 'It runs, and other servers found their way here at the last check.' }
+    : { kind: 'well', text: 'It runs, and nothing was in the way of other servers at the last check.' };
 }
