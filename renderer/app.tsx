@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef, useState } from 'react';
+import { Activity, type ReactNode, useEffect, useRef, useState } from 'react';
 import { I18nProvider } from 'react-aria-components';
 import { Redirect, Router, useLocation } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
@@ -25,13 +25,11 @@ export function App(): ReactNode {
       <Router hook={useHashLocation}>
         <HouseProvider>
           <ToastProvider>
-            <ConfirmProvider>
-              <LostBanner />
-              <ErrorBoundary>
-                <Door />
-              </ErrorBoundary>
-              <Corner />
-            </ConfirmProvider>
+            <LostBanner />
+            <ErrorBoundary>
+              <Door />
+            </ErrorBoundary>
+            <Corner />
           </ToastProvider>
         </HouseProvider>
       </Router>
@@ -45,7 +43,20 @@ function Door(): ReactNode {
   const [location] = useLocation();
   const secret = /^\/link\/([\w-]+)$/.exec(location)?.[1];
   if (secret !== undefined) return <LinkPage key={secret} secret={secret} />;
-  return state.kind === 'open' ? <Inside /> : <SignInPage />;
+  const isOpen = state.kind === 'open';
+  // A session that ended by itself is begun anew where one was, with what had been typed.
+  return (
+    <>
+      {(isOpen || state.ended) && (
+        <Activity mode={isOpen ? 'visible' : 'hidden'}>
+          <ConfirmProvider>
+            <Inside />
+          </ConfirmProvider>
+        </Activity>
+      )}
+      {!isOpen && <SignInPage />}
+    </>
+  );
 }
 
 function Inside(): ReactNode {
@@ -86,7 +97,7 @@ function LostBanner(): ReactNode {
     return () => clearTimeout(timer);
   }, [since]);
   return (
-    <div role="alert">
+    <div role="alert" className="banner-place">
       {isShown && (
         <div className="banner">
           <Spinner />

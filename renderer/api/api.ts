@@ -1,5 +1,6 @@
 import type { AnswerOf, BodyOf, CallName, ControlError, QueryOf } from '../../server/appliance/contract.ts';
 import type { Store } from '../models/store.ts';
+import { text } from '../strings/text.ts';
 import type { SessionState } from './session.ts';
 
 const PREFIX = '/_hearth/control';
@@ -59,7 +60,14 @@ export class Api {
   /** Throws Refusal, Unreachable. */
   async call<C extends CallName>(name: C, ...[input]: InputArgs<C>): Promise<AnswerOf<C>> {
     const response = await this.#send(name, (input ?? {}) as LooseInput);
-    return (await response.json()) as AnswerOf<C>;
+    try {
+      return (await response.json()) as AnswerOf<C>;
+    } catch (error) {
+      // Cut off on its way, or no answer of Hearth's at all.
+      throw error instanceof SyntaxError
+        ? new Refusal(response.status, strange(response.status))
+        : new Unreachable(error);
+    }
   }
 
   /** The event stream, as bytes, until `signal` ends it. Throws Refusal, Unreachable. */
@@ -114,5 +122,9 @@ async function readRefusal(response: Response): Promise<ControlError> {
   } catch {
     // What is no JSON was not said by Hearth; the status is all there is to tell.
   }
-  return { errcode: 'M_UNKNOWN', error: `Hearth answered with status ${response.status}` };
+  return strange(response.status);
+}
+
+function strange(status: number): ControlError {
+  return { errcode: 'M_UNKNOWN', error: text('common.strange-answer', { status }) };
 }

@@ -1,7 +1,7 @@
 import { keepPreviousData, useMutation, useQuery, useQueryClient, type UseQueryResult } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
 import type { AnswerOf, CallName, Job } from '../../server/appliance/contract.ts';
-import type { Failure, InputArgs, InputOf } from './api.ts';
+import { type Failure, type InputArgs, type InputOf, Refusal } from './api.ts';
 import { joinJobs } from '../models/jobs.ts';
 import { useHouse } from './house.tsx';
 import { areaOf, type ReadName } from './topics.ts';
@@ -55,18 +55,25 @@ export function useAct<C extends CallName>(name: C): Act<C> {
         predicate: ({ queryKey }) => [areaOf(name), 'status'].includes(areaOf(String(queryKey[0]))),
       }),
   });
+  const underWay = useRef(new Map<string, Promise<AnswerOf<C> | undefined>>());
   const run = useCallback(
-    async (...args: InputArgs<C>) => {
-      try {
-        return await mutateAsync(args);
-      } catch {
+    (...args: InputArgs<C>) => {
+      // Pressed twice, it is meant once, though a time within may have moved on.
+      const what = JSON.stringify(args[0]?.params ?? null);
+      const begun = underWay.current.get(what);
+      if (begun !== undefined) return begun;
+      const run = mutateAsync(args)
         // Told by `failure`.
-        return undefined;
-      }
+        .catch(() => undefined)
+        .finally(() => underWay.current.delete(what));
+      underWay.current.set(what, run);
+      return run;
     },
     [mutateAsync],
   );
-  return { run, isRunning: isPending, failure: error ?? undefined, answer: data, reset };
+  // That the session is over is said by the page that begins a new one.
+  const isSessionOver = error instanceof Refusal && error.status === 401;
+  return { run, isRunning: isPending, failure: isSessionOver ? undefined : (error ?? undefined), answer: data, reset };
 }
 
 /** All long work, the latest first. */

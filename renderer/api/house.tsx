@@ -1,5 +1,14 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { QueryClient, QueryClientProvider, QueryObserver } from '@tanstack/react-query';
+import {
+  createContext,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from 'react';
 import type { Job, ServerSentEvent } from '../../server/appliance/contract.ts';
 import { Store } from '../models/store.ts';
 import { Api, Refusal } from './api.ts';
@@ -24,13 +33,16 @@ export function HouseProvider({ children }: { children: ReactNode }): ReactNode 
   const [house] = useState(createHouse);
   const [queries] = useState(createQueries);
   const session = useSyncExternalStore(house.session.subscribe, house.session.get);
+  const wasClosed = useRef(false);
   useEffect(() => {
     if (session.kind !== 'open') {
+      wasClosed.current = true;
+      if (session.ended) return hold(queries);
       queries.clear();
       return;
     }
     const end = new AbortController();
-    let wasLost = false;
+    let wasLost = wasClosed.current;
     void followEvents({
       open: (signal) => house.api.events(signal),
       signal: end.signal,
@@ -79,6 +91,17 @@ function createQueries(): QueryClient {
   });
 }
 
+/** Keeps what was read, for pages that wait to go on where they were. Ends by the returned function. */
+function hold(queries: QueryClient): () => void {
+  const ends = queries
+    .getQueryCache()
+    .getAll()
+    .map(({ queryKey }) => new QueryObserver(queries, { queryKey, enabled: false }).subscribe(() => undefined));
+  return () => {
+    for (const end of ends) end();
+  };
+}
+
 function take(event: ServerSentEvent, queries: QueryClient, house: House): void {
   if (event.topic !== 'job') {
     const { topic } = event;
@@ -121,9 +144,10 @@ export function useSession(): {
       end: async () => {
         try {
           await api.call('DELETE /session');
-        } finally {
-          session.set({ kind: 'closed', ended: false });
+        } catch {
+          // Out of reach or over already: this tab forgets it all the same.
         }
+        session.set({ kind: 'closed', ended: false });
       },
     }),
     [api, session, state],

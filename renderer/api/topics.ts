@@ -5,15 +5,15 @@ export type ReadName = Extract<CallName, `GET ${string}`>;
 
 /** Which reads are to be done anew when something has moved: those whose path begins with one of these words. */
 const READS: Readonly<Record<Topic, readonly string[]>> = {
-  status: ['status', 'history', 'delegation', 'about'],
-  people: ['people', 'invitations'],
+  status: ['status', 'history', 'delegation', 'about', 'connect'],
+  people: ['people', 'invitations', 'connect'],
   rooms: ['rooms', 'stranger-invites'],
   media: ['media'],
-  settings: ['settings', 'registration', 'calls', 'delegation'],
-  backups: ['backups', 'recovery-sheet'],
+  settings: ['settings', 'registration', 'calls', 'delegation', 'status'],
+  backups: ['backups', 'recovery-sheet', 'status'],
   problems: ['problems'],
-  doctor: ['doctor', 'calls'],
-  setup: ['setup', 'status', 'delegation'],
+  doctor: ['doctor', 'calls', 'status'],
+  setup: ['setup', 'status', 'delegation', 'connect'],
 };
 
 /** Whether a read tells something else once `topic` has moved. */

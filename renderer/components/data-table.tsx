@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from 'react';
-import { text } from '../strings/text.ts';
+import { locale, text } from '../strings/text.ts';
 import { Icon } from './icon.tsx';
 import { CheckboxField } from './fields.tsx';
 
@@ -54,9 +54,9 @@ export function DataTable<Row>({ label, columns, rows, keyOf, order, chosen }: D
       <table className="table folds" role="table">
         <caption className="unseen">{label}</caption>
         <thead role="rowgroup">
-          <tr role="row">
+          <tr role="row" data-sort={text('table.sort')}>
             {chosen !== undefined && (
-              <th scope="col" role="columnheader">
+              <th scope="col" role="columnheader" className="sorts">
                 <CheckboxField
                   name={text('table.choose-all')}
                   value={rows.length > 0 && rows.every((row) => chosen.keys.has(keyOf(row)))}
@@ -70,7 +70,7 @@ export function DataTable<Row>({ label, columns, rows, keyOf, order, chosen }: D
                 key={column.id}
                 column={column}
                 direction={directionOf(column, order?.by ?? sort?.by, sort?.isReversed === true)}
-                onPress={column.sortBy === undefined ? undefined : () => press(column)}
+                onPress={column.sortBy === undefined || rows.length < 2 ? undefined : () => press(column)}
               />
             ))}
           </tr>
@@ -130,7 +130,12 @@ function HeadCell<Row>({
   const { title, isRight = false, isTitleHidden = false } = column;
   const name = isTitleHidden ? <span className="unseen">{title}</span> : title;
   return (
-    <th scope="col" className={isRight ? 'right' : ''} {...(direction === undefined ? {} : { 'aria-sort': direction })}>
+    <th
+      scope="col"
+      role="columnheader"
+      className={`${isRight ? 'right' : ''} ${onPress === undefined ? '' : 'sorts'}`}
+      {...(direction === undefined ? {} : { 'aria-sort': direction })}
+    >
       {onPress === undefined ? (
         name
       ) : (
@@ -143,7 +148,7 @@ function HeadCell<Row>({
   );
 }
 
-const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
+const collator = new Intl.Collator(locale, { numeric: true, sensitivity: 'base' });
 
 function sorted<Row>(rows: readonly Row[], column: Column<Row> | undefined, isReversed: boolean): readonly Row[] {
   const by = column?.sortBy;

@@ -1,5 +1,7 @@
-import { createContext, type ReactNode, useCallback, useContext, useState } from 'react';
+import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from 'react';
 import { Dialog as AriaDialog, Form, Heading, Modal, ModalOverlay } from 'react-aria-components';
+import { useLocation } from 'wouter';
+import { withoutMarks } from '../models/locale.ts';
 import { text } from '../strings/text.ts';
 import { Button } from './button.tsx';
 import { TextField } from './fields.tsx';
@@ -85,9 +87,23 @@ export function ConfirmProvider({ children }: { children: ReactNode }): ReactNod
   const [asked, setAsked] = useState<{ question: Question; answer: (isYes: boolean) => void }>();
   const ask = useCallback((question: Question) => {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    setAsked({ question, answer: resolve });
+    setAsked((before) => {
+      // Only one can be asked at a time; what was not answered was not wanted.
+      before?.answer(false);
+      return { question, answer: resolve };
+    });
     return promise;
   }, []);
+  const [location] = useLocation();
+  useEffect(
+    // Whoever goes to another page (by the button back, say) has not said yes to what this one asked.
+    () => () =>
+      setAsked((before) => {
+        before?.answer(false);
+        return undefined;
+      }),
+    [location],
+  );
   const answer = (isYes: boolean): void => {
     asked?.answer(isYes);
     setAsked(undefined);
@@ -110,7 +126,7 @@ export function useConfirm(): (question: Question) => Promise<boolean> {
 function Confirm({ question, onAnswer }: { question: Question; onAnswer: (isYes: boolean) => void }): ReactNode {
   const { title, action, isDangerous = false, typed } = question;
   const [given, setGiven] = useState('');
-  const isReady = typed === undefined || given.trim() === typed;
+  const isReady = typed === undefined || withoutMarks(given).trim() === withoutMarks(typed);
   return (
     <Dialog
       title={title}

@@ -5,6 +5,8 @@ import { CodeBlock } from './copy.tsx';
 import { Details, EmptyState } from './page.tsx';
 
 interface Props {
+  /** What it was that stumbled; something else gets its own chance. */
+  readonly of?: string;
   readonly children: ReactNode;
 }
 
@@ -14,6 +16,10 @@ export class ErrorBoundary extends Component<Props, { error: Error | undefined }
 
   static getDerivedStateFromError(error: unknown): { error: Error } {
     return { error: error instanceof Error ? error : new Error(String(error)) };
+  }
+
+  override componentDidUpdate(before: Props): void {
+    if (before.of !== this.props.of && this.state.error !== undefined) this.setState({ error: undefined });
   }
 
   override render(): ReactNode {

@@ -6,7 +6,7 @@ import { Button, IconButton, Spinner } from './button.tsx';
 import { useDeed } from './deed.tsx';
 import { Icon } from './icon.tsx';
 import { Progress } from './meter.tsx';
-import { Notice, Skeleton } from './page.tsx';
+import { asSentence, Notice, Skeleton } from './page.tsx';
 import { useNow } from './time.tsx';
 import { useToast } from './toasts.tsx';
 
@@ -38,7 +38,7 @@ export function JobProgress({ job }: { job: Job }): ReactNode {
           )}
         </div>
       )}
-      {job.error !== undefined && <p className="small tone-bad break">{job.error.error}</p>}
+      {job.error !== undefined && <p className="small tone-bad break">{asSentence(job.error.error)}</p>}
     </div>
   );
 }
@@ -68,7 +68,7 @@ export function JobNotice({
   if (job.state === 'failed') {
     return (
       <Notice tone="bad" title={text('jobs.failed-title', { title: job.title })} isLive>
-        {job.error?.error}
+        {job.error === undefined ? undefined : asSentence(job.error.error)}
       </Notice>
     );
   }
@@ -87,7 +87,7 @@ export function JobTray(): ReactNode {
   useJobEndings((job) => {
     if (job.state === 'done') toast.done(text('jobs.done-title', { title: job.title }));
     if (job.state === 'failed')
-      toast.failed(text('jobs.failed-with', { title: job.title, why: job.error?.error ?? '' }));
+      toast.failed(text('jobs.failed-with', { title: job.title, why: asSentence(job.error?.error ?? '') }), 'passes');
   });
   const shown = jobs.filter(
     ({ id, state, endedAt }) =>

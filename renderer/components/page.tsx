@@ -171,7 +171,7 @@ export function FailedState({
       <p className="blank-title">
         {text(failure instanceof Refusal && failure.status === 503 ? 'common.not-now' : 'common.failed')}
       </p>
-      <p>{sayFailure(failure)}</p>
+      <p>{failure instanceof Unreachable ? text('common.no-answer') : sayFailure(failure)}</p>
       {onRetry !== undefined && (
         <Button icon="refresh" onPress={onRetry} isBusy={isRetrying}>
           {text('common.try-again')}
@@ -181,10 +181,15 @@ export function FailedState({
   );
 }
 
-/** Why something failed, in a sentence. */
+/** Why something that was to be done failed, in a sentence. */
 export function sayFailure(failure: Failure): string {
-  if (failure instanceof Unreachable) return text('common.no-answer');
-  return /[.!?]$/.test(failure.message) ? failure.message : `${failure.message}.`;
+  if (failure instanceof Unreachable) return text('common.not-heard');
+  return asSentence(failure.message);
+}
+
+/** What the server says of a fault ends as sentences do. */
+export function asSentence(words: string): string {
+  return words === '' || /[.!?…]$/.test(words) ? words : `${words}.`;
 }
 
 /** What is shown where something will be. */

@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react';
-import { type Quantity, type QuantityKind, type Unit, unitsOf } from '../models/quantity.ts';
+import { NEVER, type Quantity, type QuantityKind, unitsOf } from '../models/quantity.ts';
 import { text } from '../strings/text.ts';
 import { Select, TextField } from './fields.tsx';
 
@@ -11,6 +11,7 @@ export function QuantityField({
   kind,
   value,
   placeholder,
+  never,
   onChange,
 }: {
   label: string;
@@ -19,6 +20,8 @@ export function QuantityField({
   kind: QuantityKind;
   value: Quantity;
   placeholder?: string;
+  /** What no limit is called, where that can be chosen. */
+  never?: string | undefined;
   onChange: (value: Quantity) => void;
 }): ReactNode {
   return (
@@ -29,15 +32,19 @@ export function QuantityField({
         problem={problem}
         value={value.amount}
         onChange={(amount) => onChange({ ...value, amount })}
+        isDisabled={value.unit === NEVER}
         autoComplete="off"
         {...(placeholder === undefined ? {} : { placeholder })}
       />
-      <Select<Unit>
+      <Select<Quantity['unit']>
         label={text('quantity.unit', { label })}
         isLabelHidden
         value={value.unit}
-        choices={unitsOf(kind).map((unit) => ({ id: unit, title: text(`unit.${unit}`) }))}
-        onChange={(unit) => onChange({ ...value, unit })}
+        choices={[
+          ...unitsOf(kind).map((unit) => ({ id: unit, title: text(`unit.${unit}`) })),
+          ...(never === undefined ? [] : [{ id: NEVER, title: never } as const]),
+        ]}
+        onChange={(unit) => onChange(unit === NEVER ? { amount: '', unit } : { ...value, unit })}
       />
     </div>
   );

@@ -23,11 +23,14 @@ export function useRestartNote(): (changed: { readonly needsRestart: boolean }) 
 export function RestartNotice(): ReactNode {
   const since = useSyncExternalStore(waiting.subscribe, waiting.get);
   const status = useCall('GET /status').data;
+  const startedAt = status?.startedAt;
   const restart = useDeed('POST /server/restart');
   const confirm = useConfirm();
   const toast = useToast();
   // One that was restarted from elsewhere knows of it as well.
-  if (since === undefined || status === undefined || status.startedAt !== since.startedAt) return null;
+  const isNoted = since !== undefined && startedAt === since.startedAt;
+  // The server knows of what was changed in the file by hand, too.
+  if (startedAt === undefined || (!isNoted && status?.restartDue !== true)) return null;
   return (
     <Notice
       tone="warning"

@@ -1,4 +1,13 @@
-import { createContext, type ReactNode, useCallback, useContext, useEffect, useRef, useState } from 'react';
+import {
+  createContext,
+  type ReactNode,
+  useCallback,
+  useContext,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from 'react';
 import type { Failure } from '../api/api.ts';
 import { text } from '../strings/text.ts';
 import { IconButton } from './button.tsx';
@@ -9,34 +18,39 @@ interface Toast {
   readonly id: number;
   readonly tone: 'good' | 'bad';
   readonly text: string;
+  readonly passes: boolean;
 }
 
 interface Toaster {
   /** Says in passing that something is done. */
   readonly done: (sentence: string) => void;
-  /** Says in passing that something failed. */
-  readonly failed: (failure: Failure | string) => void;
+  /** Says that something failed, until it has been read; or in passing, where it is said elsewhere too. */
+  readonly failed: (failure: Failure | string, how?: 'stays' | 'passes') => void;
 }
 
 const ToastContext = createContext<
   { toasts: readonly Toast[]; toaster: Toaster; dismiss: (id: number) => void } | undefined
 >(undefined);
-const STAYS_MS = { good: 5_000, bad: 10_000 } as const;
+/** How long those stay that pass. Others stay until they have been read: nobody knows how long that takes. */
+const STAYS_MS = { good: 6_000, bad: 12_000 } as const;
 const MOST = 4;
 
 export function ToastProvider({ children }: { children: ReactNode }): ReactNode {
   const [toasts, setToasts] = useState<readonly Toast[]>([]);
   const next = useRef(0);
   const dismiss = useCallback((id: number) => setToasts((before) => before.filter((each) => each.id !== id)), []);
-  const add = useCallback((tone: Toast['tone'], sentence: string) => {
+  const add = useCallback((tone: Toast['tone'], sentence: string, passes: boolean) => {
     next.current += 1;
     setToasts((before) =>
-      [...before.filter((each) => each.text !== sentence), { id: next.current, tone, text: sentence }].slice(-MOST),
+      [...before.filter((each) => each.text !== sentence), { id: next.current, tone, text: sentence, passes }].slice(
+        -MOST,
+      ),
     );
   }, []);
   const [toaster] = useState<Toaster>(() => ({
-    done: (sentence) => add('good', sentence),
-    failed: (failure) => add('bad', typeof failure === 'string' ? failure : sayFailure(failure)),
+    done: (sentence) => add('good', sentence, true),
+    failed: (failure, how = 'stays') =>
+      add('bad', typeof failure === 'string' ? failure : sayFailure(failure), how === 'passes'),
   }));
   return <ToastContext value={{ toasts, toaster, dismiss }}>{children}</ToastContext>;
 }
@@ -47,11 +61,16 @@ export function useToast(): Toaster {
   return context.toaster;
 }
 
-/** Where toasts appear. */
+function watchSight(watcher: () => void): () => void {
+  document.addEventListener('visibilitychange', watcher);
+  return () => document.removeEventListener('visibilitychange', watcher);
+}
+
+/** Where toasts appear: above dialogs too, which would otherwise keep them from being read out and dismissed. */
 export function Toasts(): ReactNode {
   const context = useContext(ToastContext);
   return (
-    <div className="toasts" role="status" aria-live="polite">
+    <div className="toasts" role="status" aria-live="polite" data-react-aria-top-layer>
       {context?.toasts.map((toast) => (
         <ToastCard key={toast.id} toast={toast} onEnd={() => context.dismiss(toast.id)} />
       ))}
@@ -61,15 +80,16 @@ export function Toasts(): ReactNode {
 
 function ToastCard({ toast, onEnd }: { toast: Toast; onEnd: () => void }): ReactNode {
   const [isHeld, setHeld] = useState(false);
+  const isAway = useSyncExternalStore(watchSight, () => document.hidden);
   const end = useRef(onEnd);
   useEffect(() => {
     end.current = onEnd;
   });
   useEffect(() => {
-    if (isHeld) return;
+    if (isHeld || isAway || !toast.passes) return;
     const timer = setTimeout(() => end.current(), STAYS_MS[toast.tone]);
     return () => clearTimeout(timer);
-  }, [isHeld, toast.tone]);
+  }, [isHeld, isAway, toast.tone, toast.passes]);
   return (
     <div
       className="toast"

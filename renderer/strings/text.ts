@@ -1,3 +1,4 @@
+import { isolated, localeFor } from '../models/locale.ts';
 import { en } from './en.ts';
 
 /** A sentence with names in braces, or its forms by the number `{count}` (CLDR plural categories). */
@@ -14,8 +15,8 @@ type Values<K extends TextKey> = [NamesOf<Catalogue[K]>] extends [never]
   ? []
   : [values: { readonly [N in NamesOf<Catalogue[K]>]: N extends 'count' ? number : string | number }];
 
-/** The language of the catalogue, for dates and numbers too: the reader's own English where that is what they speak. */
-export const locale = navigator.languages.find((language) => language.startsWith('en')) ?? 'en';
+/** The language of the catalogue, for dates and numbers too, as it is written where the reader is. */
+export const locale = localeFor('en', navigator.languages);
 
 const plurals = new Intl.PluralRules(locale);
 const numbers = new Intl.NumberFormat(locale);
@@ -28,6 +29,6 @@ export function text<K extends TextKey>(key: K, ...[values]: Values<K>): string 
     typeof message === 'string' ? message : (message[plurals.select(Number(given['count']))] ?? message.other);
   return template.replaceAll(/\{(\w+)\}/g, (all, name: string) => {
     const value = given[name];
-    return value === undefined ? all : typeof value === 'number' ? numbers.format(value) : value;
+    return value === undefined ? all : typeof value === 'number' ? numbers.format(value) : isolated(value);
   });
 }

@@ -28,9 +28,14 @@ export interface TestApplianceOptions {
   readonly clock?: Clock;
   readonly network?: ApplianceNeeds['network'];
   readonly world?: ApplianceNeeds['world'];
+  /** Whether the way here is looked at by itself; not unless told, since that goes out into the world. */
+  readonly watchesReach?: boolean;
+  readonly log?: ApplianceNeeds['log'];
   /** A directory that is there already, and stays. */
   readonly dataDir?: string;
   readonly pages?: string;
+  /** Where the interface is listened for; any free port unless told. */
+  readonly controlPort?: number;
 }
 
 /** Hearth as a person has it: the homeserver and its interface, on a folder of its own. */
@@ -58,14 +63,15 @@ export class TestAppliance implements AsyncDisposable {
     const appliance = composeAppliance({
       dataDir,
       overrides: { clientPort: 0 },
-      controlPort: 0,
+      controlPort: options.controlPort ?? 0,
       shellToken: token,
       pages: options.pages ?? join(dataDir, 'no-pages'),
       clock: options.clock ?? systemClock,
       random: systemRandom,
-      log: silentLogger,
+      log: options.log ?? silentLogger,
       ...(options.network === undefined ? {} : { network: options.network }),
       world: options.world,
+      watchesReach: options.watchesReach ?? false,
       startServer: (config, log) =>
         startServer(config, log, {
           ...(options.clock === undefined ? {} : { clock: options.clock }),

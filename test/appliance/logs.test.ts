@@ -128,6 +128,52 @@ test('warnings and errors become problems in plain words, counted, bounded, and 
   assert.ok(problems.list().every(({ detail }) => detail.length <= 2000));
 });
 
+test('what was put aside stays so for a day, unless it comes up in another way', async () => {
+  const clock = new ManualClock();
+  const problems = new Problems({ clock, announcer: { moved: () => undefined } });
+  const log = problems.listen(silentLogger);
+  log.warn({ option: 'pid_fiel' }, 'an option has no effect');
+  problems.dismiss(problems.list()[0]?.id ?? '');
+  log.warn({ option: 'pid_fiel' }, 'an option has no effect');
+  assert.deepEqual(problems.list(), [], 'the same again is no news');
+  log.warn({ option: 'use_presense' }, 'an option has no effect');
+  assert.equal(problems.list()[0]?.count, 1);
+  problems.dismiss(problems.list()[0]?.id ?? '');
+  await clock.advance(25 * 3_600_000);
+  log.warn({ option: 'use_presense' }, 'an option has no effect');
+  assert.equal(problems.list().length, 1);
+  for (let number = 0; number < 200; number += 1) {
+    log.warn({}, `sentence ${number}`);
+    problems.dismiss(problems.list()[0]?.id ?? '');
+  }
+  log.warn({}, 'sentence 199');
+  log.warn({}, 'sentence 0');
+  assert.deepEqual(
+    problems.list().map(({ text }) => text),
+    ['Sentence 0.', 'An option in homeserver.yaml has no effect here.'],
+    'not without end',
+  );
+});
+
+test('a gap without lines, as a lost disk leaves it, costs no more than lines do', async (t) => {
+  const file = join(tempDir(t), 'hearth.log');
+  writeFileSync(file, Buffer.concat([Buffer.from(line(1)), Buffer.alloc(30_000_000), Buffer.from(`\n${line(2)}`)]));
+  const first = await readLogPage(file, {});
+  assert.deepEqual(numbers(first), [2]);
+  assert.ok(first.before !== undefined, 'it goes on with the next page');
+  let before: string | undefined = first.before;
+  let pages = 1;
+  const found: unknown[] = [];
+  while (before !== undefined) {
+    const page: LogPage = await readLogPage(file, { before });
+    found.push(...numbers(page).filter((number) => number !== undefined));
+    ({ before } = page);
+    pages += 1;
+  }
+  assert.deepEqual(found, [1]);
+  assert.ok(pages >= 6 && pages < 20, `${pages} pages`);
+});
+
 test('there are plain words only for sentences that the server can log', () => {
   const root = join(import.meta.dirname, '..', '..');
   const source = globSync('server/**/*.ts', { cwd: root })

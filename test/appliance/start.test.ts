@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { hearth, launch, type Running } from '../cli/processes.ts';
@@ -125,6 +125,32 @@ test('a mistake in the configuration keeps the server from starting, not the pag
   assert.match(JSON.stringify(status['reasons']), /homeserver\.yaml:\d+:\d+/);
   running.child.kill('SIGTERM');
   assert.equal((await running.ended()).code, 0);
+});
+
+test('neither a log nor files for other programs that cannot be written keep the page from coming up', {
+  skip: WINDOWS,
+}, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  assert.equal((await hearth(t, ['generate-config', '--server-name', 'home.example', '--data-dir', dataDir])).code, 0);
+  // Where a file is to be there is a folder, and the other way round: that stops even those who may do everything.
+  writeFileSync(join(dataDir, 'logs'), '');
+  mkdirSync(join(dataDir, 'control.json', 'something'), { recursive: true });
+  const running = start(t, dataDir);
+  const [, url = '', link = ''] = await running.until(/Open (http:\/\/127\.0\.0\.1:\d+)\/#\/link\/([\w-]{40,})/);
+  const response = await fetch(`${url}/_hearth/control/session`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ link }),
+  });
+  const { token } = (await response.json()) as { token: string };
+  await eventually(
+    'the homeserver runs',
+    async () => (await ask({ url, token }, 'GET', '/status'))['line'] === 'setup',
+  );
+  running.child.kill('SIGTERM');
+  const { code, out } = await running.ended();
+  assert.equal(code, 0);
+  assert.match(out, /the log file cannot be opened/);
 });
 
 test('killed at any moment of the last step, setting up can be done again', { skip: WINDOWS }, async (t) => {

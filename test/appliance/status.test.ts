@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import { judge, type Evidence } from '../../server/appliance/status/judge.ts';
+import { MachineWatch } from '../../server/appliance/lifecycle/machine-watch.ts';
 import { readCertificate } from '../../server/appliance/status/disk.ts';
+import { ReachWatch } from '../../server/appliance/status/reach-watch.ts';
+import { silentLogger } from '../../server/util/log.ts';
 import type { DoctorReport, StatusLine } from '../../server/appliance/contract.ts';
 import type { Homeserver } from '../../server/appliance/homeserver.ts';
 import { tempDir } from '../config/files.ts';
@@ -144,6 +147,8 @@ const well: Evidence = {
   catchingUpRooms: 0,
   servers: [],
   doctor: undefined,
+  backups: undefined,
+  config: undefined,
 };
 const report = (verdict: DoctorReport['verdict']): DoctorReport => ({
   serverName: 'fern.example.com',
@@ -156,22 +161,40 @@ const report = (verdict: DoctorReport['verdict']): DoctorReport => ({
       ? [{ id: 'port', title: 'Port', verdict, text: 'Port 8448 is closed.', nextStep: 'Open it in the router.' }]
       : [],
 });
+const seen: Evidence = { ...well, doctor: report('good') };
+const home = { serverName: 'fern.example.com', federates: false, certificateFile: undefined, databaseFile: '/x' };
 const server = (name: string, state: 'well' | 'failing' | 'waiting', queued = 0) => ({ name, state, queued });
 
 test('the one line says what is true, and what it rests on comes with a next step', () => {
   const cases: readonly (readonly [Partial<Evidence>, StatusLine, RegExp])[] = [
-    [{}, 'online', /not been checked yet/],
-    [{ doctor: report('good') }, 'online', /found from outside/],
-    [{ doctor: { ...report('bad'), serverName: 'other.example.com' } }, 'online', /not been checked yet/],
-    [{ doctor: report('bad') }, 'unreachable', /Port 8448 is closed\. → Open it/],
+    [{}, 'online', /^It runs, and other servers found their way here at the last check\. → $/],
+    [{ doctor: undefined }, 'needs-you', /not been checked yet.* → Run the check/],
+    [{ doctor: report('skipped') }, 'needs-you', /not been checked yet/],
+    [{ doctor: { ...report('bad'), serverName: 'other.example.com' } }, 'needs-you', /not been checked yet/],
+    [{ doctor: { ...report('good'), endedAt: NOW - 4 * DAY } }, 'needs-you', /or not for days/],
     [
       {
-        facts: { serverName: 'x.home.arpa', federates: false, certificateFile: undefined, databaseFile: '/x' },
-        doctor: report('bad'),
+        doctor: { ...report('good'), endedAt: NOW - 4 * DAY },
+        keeper: { kind: 'running', homeserver: {} as Homeserver, since: NOW - 60_000 },
       },
-      'network-only',
-      /home network/,
+      'online',
+      /at the last check/,
     ],
+    [{ doctor: report('warning') }, 'online', /nothing was in the way.*In sum\./],
+    [{ doctor: report('bad') }, 'unreachable', /Port 8448 is closed\. → Open it/],
+    [{ facts: home, doctor: undefined }, 'network-only', /home network/],
+    [{ facts: home, doctor: { ...report('bad'), serverName: 'other.example.com' } }, 'network-only', /home network/],
+    [{ facts: home, doctor: report('bad') }, 'needs-you', /Port 8448 is closed\. → Open it/],
+    [{ backups: { failure: undefined, dueAt: NOW + 1 } }, 'online', /./],
+    [{ backups: { failure: undefined, dueAt: NOW - DAY + 1 } }, 'online', /./],
+    [{ backups: { failure: undefined, dueAt: NOW - 2.5 * DAY } }, 'needs-you', /overdue by 2 days\. → Make one now/],
+    [
+      { backups: { failure: { at: NOW - 1, error: 'the folder is gone' }, dueAt: NOW - 5 * DAY } },
+      'needs-you',
+      /could not be made: the folder is gone\. → Look at what/,
+    ],
+    [{ config: { restartDue: true, problem: undefined } }, 'online', /only after a restart\. → Restart/],
+    [{ config: { restartDue: false, problem: 'x.yaml:3:1: a: b' } }, 'needs-you', /mistake\. x\.yaml:3:1.* → Correct/],
     [
       { certificate: { subject: 'fern.example.com', expiresAt: NOW + 13 * DAY + 1 } },
       'needs-you',
@@ -179,6 +202,16 @@ test('the one line says what is true, and what it rests on comes with a next ste
     ],
     [{ certificate: { subject: 'fern.example.com', expiresAt: NOW + 1.5 * DAY } }, 'needs-you', /expires tomorrow/],
     [{ certificate: { subject: 'fern.example.com', expiresAt: NOW + 14 * DAY } }, 'online', /./],
+    [
+      { certificate: { subject: 'fern.example.com', issuedAt: NOW - 2 * DAY, expiresAt: NOW + 4 * DAY } },
+      'online',
+      /./,
+    ],
+    [
+      { certificate: { subject: 'fern.example.com', issuedAt: NOW - 5 * DAY, expiresAt: NOW + 1.2 * DAY } },
+      'needs-you',
+      /expires tomorrow/,
+    ],
     [{ certificate: { subject: 'fern.example.com', expiresAt: NOW - 1 } }, 'unreachable', /has expired/],
     [{ certificate: { problem: 'The certificate x cannot be read (ENOENT).' } }, 'needs-you', /cannot be read/],
     [{ freeBytes: 400_000_000 }, 'needs-you', /nearly full: 400 MB are left/],
@@ -212,10 +245,20 @@ test('the one line says what is true, and what it rests on comes with a next ste
       'failed',
       /x\.yaml:3:1/,
     ],
+    [
+      { keeper: failed(Object.assign(new Error('mkdir: no space'), { code: 'ENOSPC' }), NOW + 5000) },
+      'failed',
+      /no space.* → The disk is full\. Free some space\. Hearth tries again/,
+    ],
+    [
+      { keeper: failed(Object.assign(new Error('schema 60'), { kind: 'newer' })) },
+      'failed',
+      /schema 60.* → .*Install that version/,
+    ],
     [{ keeper: failed(new Error('out of luck')) }, 'failed', /out of luck.* → The log/],
   ];
   for (const [change, line, words] of cases) {
-    const verdict = judge({ ...well, ...change });
+    const verdict = judge({ ...seen, ...change });
     const text = verdict.reasons
       .map((reason) => `${reason.text} → ${reason.nextStep ?? ''}`)
       .join(' ¶ ')
@@ -224,7 +267,7 @@ test('the one line says what is true, and what it rests on comes with a next ste
     assert.match(text, words);
     assert.ok(verdict.reasons.length > 0);
   }
-  const [first] = judge({ ...well, freeBytes: 1_000_000_000, doctor: report('bad') }).reasons;
+  const [first] = judge({ ...seen, freeBytes: 1_000_000_000, doctor: report('bad') }).reasons;
   assert.equal(first?.kind, 'unreachable', 'what decides comes first');
 });
 
@@ -252,7 +295,11 @@ test('a renewed certificate is taken into use, and one that runs out is told of'
   const paths = [join(dataDir, 'chain.pem'), join(dataDir, 'key.pem')] as const;
   const put = async (days: number): Promise<void> => {
     const dnsNames = ['fern.example.com'];
-    const { cert, key } = await authority.issue({ dnsNames, notAfter: new Date(Date.now() + days * DAY + 60_000) });
+    const { cert, key } = await authority.issue({
+      dnsNames,
+      notBefore: new Date(Date.now() - 80 * DAY),
+      notAfter: new Date(Date.now() + days * DAY + 60_000),
+    });
     writeFileSync(paths[0], cert);
     writeFileSync(paths[1], key);
     // Written a while ago, as far as anybody can tell.
@@ -283,7 +330,24 @@ test('a renewed certificate is taken into use, and one that runs out is told of'
   await put(60);
   await clock.advance(600_000);
   assert.equal(await shown(), 60);
-  assert.equal((await house.call('GET /status')).line, 'online');
+  const { certificate } = await house.call('GET /status');
+  assert.equal(certificate?.subject, 'fern.example.com');
+  assert.ok(certificate.expiresAt > Date.now() + 59 * DAY);
+
+  // Somebody copies the certificate, and the key only the next day.
+  const { cert, key } = await authority.issue({
+    dnsNames: ['fern.example.com'],
+    notAfter: new Date(Date.now() + 90 * DAY + 60_000),
+  });
+  const old = new Date(Date.now() - DAY / 2);
+  writeFileSync(paths[0], cert);
+  utimesSync(paths[0], old, old);
+  await clock.advance(600_000);
+  assert.equal(await shown(), 60, 'half of a pair is not taken');
+  writeFileSync(paths[1], key);
+  utimesSync(paths[1], old, old);
+  await clock.advance(600_000);
+  assert.equal(await shown(), 90);
 });
 
 test('who was there and what was said is kept by the hour, for a month', async () => {
@@ -312,4 +376,167 @@ test('who was there and what was said is kept by the hour, for a month', async (
   assert.ok(state.kind === 'running');
   assert.equal(state.homeserver.ports.status.activity.messagesSince(0), 1, 'what is older is forgotten');
   assert.equal((await house.call('GET /history', { query: { hours: 744 } })).messages.length, 744);
+});
+
+test('the messages of today are those since midnight of this machine’s calendar, also where hours begin at other times', async () => {
+  // Kathmandu is 5 h 45 min ahead.
+  const midnight = Date.UTC(2030, 0, 9, 18, 15);
+  const clock = new ManualClock(midnight - 60_000);
+  await using house = await TestAppliance.start({ clock });
+  const { api } = await setUp(house);
+  const { room_id: roomId } = await api('POST', '/createRoom', { name: 'Kitchen' });
+  const say = (number: number): Promise<unknown> =>
+    api('PUT', `/rooms/${encodeURIComponent(String(roomId))}/send/m.room.message/${number}`, {
+      msgtype: 'm.text',
+      body: 'hello',
+    });
+  await say(1);
+  clock.setWallClock(midnight + 60_000);
+  await say(2);
+  await say(3);
+  const { state } = house.appliance.keeper;
+  assert.ok(state.kind === 'running');
+  const { activity } = state.homeserver.ports.status;
+  assert.equal(activity.messagesSince(midnight), 2);
+  assert.equal(activity.messagesSince(midnight - 900_000), 3);
+  // A clock that was wrong for a while leaves nothing behind in what is shown.
+  clock.setWallClock(midnight + 400 * DAY);
+  await say(4);
+  clock.setWallClock(midnight + 120_000);
+  assert.equal(activity.messagesSince(midnight), 2);
+});
+
+test('what was changed in the configuration is said until the restart, and so is a mistake in it', async () => {
+  await using house = await TestAppliance.start();
+  await setUp(house);
+  const file = (await house.call('GET /about')).configFile;
+  const good = readFileSync(file, 'utf8');
+  const before = await house.call('GET /status');
+  assert.equal(before.restartDue, false);
+  writeFileSync(file, `${good}\nmax_upload_size: 7M\n`);
+  const changed = await house.call('GET /status');
+  assert.equal(changed.restartDue, true);
+  assert.equal(changed.line, 'network-only');
+  assert.match(JSON.stringify(changed.reasons), /only after a restart/);
+  writeFileSync(file, `${good}\nmax_upload_size: much\n`);
+  const wrong = await house.call('GET /status');
+  assert.equal(wrong.line, 'needs-you');
+  assert.match(wrong.reasons[0]?.text ?? '', /could not be started again.*\n.*homeserver\.yaml:\d+:\d+/);
+  writeFileSync(file, `${good}\nmax_upload_size: 7M\n`);
+  const restarted = await house.call('POST /server/restart');
+  assert.equal(restarted.restartDue, false);
+  assert.equal(restarted.line, 'network-only');
+});
+
+test('the way here is looked at by itself: at first, after a wake, once an hour while it is bad, once a day while it is good', async () => {
+  const clock = new ManualClock();
+  let verdict: DoctorReport['verdict'] = 'bad';
+  let last: DoctorReport | undefined;
+  let looks = 0;
+  let isWanted = false;
+  const watch = new ReachWatch({
+    clock,
+    log: silentLogger,
+    isWanted: () => isWanted,
+    last: () => last,
+    look: () => {
+      looks += 1;
+      last = { ...report(verdict), startedAt: clock.now(), endedAt: clock.now() };
+      return Promise.resolve();
+    },
+  });
+  const passing = async (ms: number): Promise<number> => {
+    const before = looks;
+    const until = clock.monotonic() + ms;
+    while (clock.monotonic() < until) await clock.advance(30_000);
+    return looks - before;
+  };
+  watch.start();
+  assert.equal(await passing(60_000), 0, 'nobody is meant to find it yet');
+  isWanted = true;
+  assert.equal(await passing(60_000), 1);
+  assert.equal(await passing(2.5 * 3_600_000), 2);
+  verdict = 'good';
+  assert.equal(await passing(3_600_000), 1);
+  assert.equal(await passing(23 * 3_600_000), 0);
+  watch.wake();
+  watch.wake();
+  assert.equal(await passing(60_000), 1);
+  watch.wake();
+  assert.equal(await passing(60_000), 0, 'one from a moment ago is good enough');
+  assert.equal(await passing(600_000), 1);
+  await watch.stop();
+  assert.equal(await passing(48 * 3_600_000), 0);
+});
+
+test('sleep and another network are noticed where nobody tells of them', async () => {
+  const clock = new ManualClock();
+  let addresses = ['192.168.1.5', '2001:db8::5'];
+  let wakes = 0;
+  const watch = new MachineWatch({
+    clock,
+    log: silentLogger,
+    addresses: () => addresses,
+    onWake: () => {
+      wakes += 1;
+    },
+  });
+  watch.start();
+  const pass = async (): Promise<number> => {
+    const before = wakes;
+    await clock.advance(30_000);
+    return wakes - before;
+  };
+  assert.equal(await pass(), 0);
+  addresses = [...addresses].reverse();
+  assert.equal(await pass(), 0, 'the same in another order');
+  addresses = ['10.0.0.7'];
+  assert.equal(await pass(), 1);
+  assert.equal(await pass(), 0);
+  clock.setWallClock(clock.now() + 3_600_000);
+  assert.equal(await pass(), 1, 'an hour is missing');
+  clock.setWallClock(clock.now() - 3_600_000);
+  assert.equal(await pass(), 0, 'a clock that is put back is no sleep');
+  watch.stop();
+  addresses = [];
+  assert.equal(await pass(), 0);
+});
+
+test('whoever looks on is told of sign-ins', async () => {
+  const clock = new ManualClock();
+  await using house = await TestAppliance.start({ clock });
+  const { api } = await setUp(house);
+  const ending = new AbortController();
+  const topics: string[] = [];
+  const listening = (async () => {
+    for await (const { topic } of house.events(ending.signal)) topics.push(topic);
+  })().catch((error: unknown) => assert.ok(ending.signal.aborted, String(error)));
+  const look = async (): Promise<void> => {
+    await clock.advance(10_000);
+    await house.call('GET /status');
+  };
+  await look();
+  await look();
+  assert.ok(!topics.includes('people'));
+  const identifier = { type: 'm.id.user', user: 'nora' };
+  await api('POST', '/login', { type: 'm.login.password', identifier, password: NORA.password });
+  await eventually('the sign-in is told of', async () => {
+    await look();
+    return topics.includes('people');
+  });
+  ending.abort();
+  await listening;
+});
+
+test('what backups take is counted where they are kept, and nothing else that lies there', async (t) => {
+  await using house = await TestAppliance.start();
+  await setUp(house);
+  const directory = join(tempDir(t), 'elsewhere');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'a.hearthbackup'), 'x'.repeat(1000));
+  writeFileSync(join(directory, 'holidays.jpg'), 'x'.repeat(5000));
+  await house.call('PUT /backups/schedule', {
+    body: { every: 'day', atHour: 3, keep: 2, media: true, directory, passphrase: 'correct horse battery staple' },
+  });
+  assert.equal((await house.call('GET /status')).disk.backupBytes, 1000);
 });

@@ -26,7 +26,7 @@ export interface Look {
 const SIZES = {
   desktop: { width: 1280, height: 860 },
   phone: { width: 390, height: 844 },
-  narrow: { width: 360, height: 640 },
+  narrow: { width: 320, height: 640 },
 } as const;
 
 /** The browser, shared by the stories of a test file. */
@@ -155,6 +155,23 @@ export class View implements AsyncDisposable {
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );
     assert.equal(overhang, 0, 'the page is as wide as the screen');
+  }
+
+  /**
+   * Makes the words about half as long again, as they are in other languages, and fails where the page has no room for
+   * them. The page is of no use afterwards.
+   */
+  async assertRoomForLongWords(): Promise<void> {
+    const overhang = await this.page.evaluate(() => {
+      const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode() !== null) {
+        const node = texts.currentNode;
+        if (node.parentElement?.closest('code, pre') === null)
+          node.nodeValue = (node.nodeValue ?? '').replaceAll(/[aeiou]/g, '$&$&');
+      }
+      return document.documentElement.scrollWidth - document.documentElement.clientWidth;
+    });
+    assert.equal(overhang, 0, 'there is room for longer words');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -77,6 +77,47 @@ test('a session that is over leads to signing in, and says why', async () => {
   await view.page.getByText('Your session is over').waitFor();
 });
 
+test('what was being typed when a session ended is there again after signing in, in a dialog too', async () => {
+  await using house = await FakeHouse.start();
+  await using view = await onlooker.open(house.link());
+  await view.heading('Status');
+  const signIn = async (): Promise<void> => {
+    await view.heading('Open Hearth');
+    await view.assertAccessible();
+    await view.field('Username').fill('nora');
+    await view.field('Password').fill('a quiet evening');
+    await view.page.keyboard.press('Enter');
+  };
+  await view.page.goto(`${house.url}/#/settings`);
+  await view.settled();
+  await view.field('Largest upload').fill('70');
+  house.endSessions();
+  await view.button('Save').click();
+  await signIn();
+  await view.heading('Settings');
+  assert.match(await view.page.title(), /^Settings/);
+  assert.equal(await view.field('Largest upload').inputValue(), '70');
+  assert.equal(await view.page.getByText('This session is over').count(), 0);
+  await view.button('Save').click();
+  await view.page.locator('.toasts').getByText('The settings have been saved.').waitFor();
+
+  await view.page.goto(`${house.url}/#/backups`);
+  await view.settled();
+  await view.button('Make a backup').first().click();
+  const dialog = view.page.getByRole('dialog');
+  await dialog.getByLabel('Passphrase', { exact: true }).fill('the boat on the lake');
+  house.endSessions();
+  house.tell({ topic: 'status' });
+  await dialog.waitFor({ state: 'hidden' });
+  await view.picture('sign-in-over-dialog');
+  await signIn();
+  assert.equal(await dialog.getByLabel('Passphrase', { exact: true }).inputValue(), 'the boat on the lake');
+  await dialog.getByLabel('Once more').fill('the boat on the lake');
+  await dialog.getByRole('button', { name: 'Make it' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(house.seen.filter(({ call }) => call === 'POST /backups').length, 1);
+});
+
 test('signing out ends the session on both sides', async () => {
   await using house = await FakeHouse.start();
   await using view = await onlooker.open(house.link());

@@ -37,7 +37,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 /** As the real one sends it: a page that needs more than this is broken there. */
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; " +
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export class FakeHouse implements AsyncDisposable {
@@ -136,6 +136,7 @@ export class FakeHouse implements AsyncDisposable {
         ? (given as (input: FakeInput) => unknown)({ params, query: searchParams, body })
         : given;
     if (answer instanceof FakeRefusal) return refuse(res, answer);
+    if (name === 'POST /session') this.#isSessionGood = true;
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   }
 

@@ -6,9 +6,6 @@ export const DAY = 24 * HOUR;
 export const GB = 1_000_000_000;
 export const MB = 1_000_000;
 
-export const TINY_QR =
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 5 5"><path d="M0 0h2v2H0zM3 0h2v2H3zM0 3h2v2H0zM3 4h1v1H3z"/></svg>';
-
 export function statusOf(now: number): AnswerOf<'GET /status'> {
   return {
     line: 'online',
@@ -102,6 +99,7 @@ export const nameFindings: Finding[] = [
 export const delegation: AnswerOf<'GET /delegation'> = {
   serverName: 'brook.example',
   wellKnownServer: '{\n  "m.server": "matrix.brook.example:443"\n}\n',
+  filesFrom: 'elsewhere',
   wellKnownClient: '{\n  "m.homeserver": {\n    "base_url": "https://matrix.brook.example"\n  }\n}\n',
   records: [
     { type: 'A', name: 'matrix.brook.example', value: '203.0.113.20', why: 'Leads apps and servers to your router.' },

@@ -12,7 +12,6 @@ import {
   people,
   rooms,
   statusOf,
-  TINY_QR,
 } from './household-parts.ts';
 
 export { doctorReport, historyOf };
@@ -92,6 +91,23 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
       serverName: 'brook.example',
       userId: '@nora:brook.example',
       clientUrl: 'https://matrix.brook.example',
+    },
+    'GET /connect': {
+      serverName: 'brook.example',
+      clientUrl: 'https://matrix.brook.example',
+      userId: '@nora:brook.example',
+      qr: {
+        value: 'https://matrix.brook.example/_hearth/connect',
+        about: 'Point the camera of a phone at it: a page of this server opens, with what to type into an app.',
+      },
+      notes: [
+        {
+          kind: 'way',
+          text: 'Apps get to https://matrix.brook.example once the way there is in place.',
+          nextStep: 'What to do is shown under Reach, and checked there.',
+          page: 'reach',
+        },
+      ],
       clients: [
         {
           name: 'Element X',
@@ -131,7 +147,11 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
     'GET /delegation': delegation,
     'POST /doctor': { jobId: 'doctor-1' },
     'GET /doctor': { last: doctorReport(now) },
-    'GET /people': { people: people(now) },
+    'GET /people': {
+      people: people(now),
+      total: people(now).length,
+      counts: { person: people(now).length, guest: 0, bridged: 0 },
+    },
     'GET /people/{userId}': {
       ...(people(now)[0] as Person),
       rooms: 12,
@@ -158,7 +178,6 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
           token: 'sunny-garden',
           note: 'For grandmother',
           link: 'https://matrix.brook.example/_hearth/join/sunny-garden',
-          qrSvg: TINY_QR,
           usesLeft: 1,
           used: 0,
           expiresAt: now + 6 * DAY,
@@ -168,7 +187,6 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
           token: 'choir',
           note: 'The choir',
           link: 'https://matrix.brook.example/_hearth/join/choir',
-          qrSvg: TINY_QR,
           used: 7,
           createdAt: now - 30 * DAY,
         },
@@ -177,7 +195,6 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
     'POST /invitations': {
       token: 'fresh',
       link: 'https://matrix.brook.example/_hearth/join/fresh',
-      qrSvg: TINY_QR,
       usesLeft: 1,
       used: 0,
       expiresAt: now + 7 * DAY,
@@ -271,6 +288,7 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
     'GET /settings': {
       file: '/home/nora/.local/share/hearth/homeserver.yaml',
       problems: [],
+      restartDue: false,
       settings: [
         {
           path: 'public_baseurl',
@@ -397,6 +415,7 @@ export function household(now = Date.now()): { [C in CallName]: AnswerOf<C> } {
       serverName: 'brook.example',
       signingKey: 'ed25519 a_Kx3f 3xAmpl3',
       keyId: 'ed25519:a_Kx3f',
+      keyFile: 'brook.example.signing.key',
       passphraseHint: 'the boat',
       madeAt: now,
       html: '<!doctype html><title>Recovery sheet</title><h1>Recovery sheet for brook.example</h1>',

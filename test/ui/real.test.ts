@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { TestAppliance } from '../appliance/appliance-kit.ts';
 import { Onlooker, pages } from './browser.ts';
@@ -80,6 +81,14 @@ test('the doctor looks at a home server and says that nothing has to be opened',
   await view.page.getByRole('region', { name: 'Check the way' }).getByText(last.summary).waitFor();
   await view.picture('reach-real');
   await view.assertAccessible();
+
+  await view.field('Server to check').fill('nas.1');
+  await view.button('Check again').click();
+  const found = view.page.getByRole('region', { name: 'Check the way' });
+  await found.getByText(/^Checked nas\.1/).waitFor();
+  await found.getByText('Choose a domain name that ends in letters, such as example.com.').waitFor();
+  await view.picture('reach-real-other');
+  assert.deepEqual((await house.call('GET /doctor')).last, last);
 });
 
 test('when Hearth is closed the page says so, and stays', async () => {
@@ -91,4 +100,22 @@ test('when Hearth is closed the page says so, and stays', async () => {
   await house.appliance.stop();
   await view.page.getByText('Hearth does not answer; trying again…').waitFor();
   await view.heading('Status');
+});
+
+test('what was changed in the file by hand asks for a restart on the page of how all is, also after a reload', async () => {
+  await using house = await TestAppliance.start({ pages });
+  await settle(house);
+  const { configFile } = await house.call('GET /about');
+  appendFileSync(configFile, '\nmax_upload_size: 7M\n');
+  await using view = await onlooker.open(`${house.url}/#/link/${house.appliance.createLink()}`);
+  await view.heading('Status');
+  await view.button('Restart now').waitFor();
+  await view.page.reload();
+  await view.button('Restart now').waitFor();
+  await view.picture('status-restart-real');
+  await view.assertAccessible();
+  await view.button('Restart now').click();
+  await view.page.getByRole('dialog').getByRole('button', { name: 'Restart', exact: true }).click();
+  await view.button('Restart now').waitFor({ state: 'hidden' });
+  assert.equal((await house.call('GET /status')).restartDue, false);
 });

@@ -63,10 +63,7 @@ test('somebody without a mouse goes from the link to a server of their own', asy
     await view.page.getByRole('tab', { name: app }).waitFor();
   await view.picture('setup-done-real');
   await view.assertAccessible();
-  const clientUrl = await view.page
-    .getByRole('group', { name: /^Server/ })
-    .locator('code')
-    .innerText();
+  const clientUrl = await view.page.getByRole('group', { name: 'Address for apps' }).locator('code').innerText();
   assert.equal((await logIn(clientUrl, 'nora', 'a quiet evening')).user_id, '@nora:cottage.local');
 
   await view.page.reload();
@@ -79,6 +76,17 @@ test('somebody without a mouse goes from the link to a server of their own', asy
   await view.assertAccessible();
   await view.page.goto(`${house.url}/#/setup/name`);
   await view.heading('Status');
+  for (const page of ['status', 'people']) {
+    await view.page.goto(`${house.url}/#/${page}`);
+    await view.button('Connect a device').click();
+    const dialog = view.page.getByRole('dialog', { name: 'Connect a device' });
+    await dialog.getByText(clientUrl, { exact: true }).first().waitFor();
+    await dialog.getByRole('tab', { name: 'Nheko' }).click();
+    await dialog.getByText('Install Nheko and open it.').waitFor();
+    await view.picture(`connect-real-${page}`);
+    await view.assertAccessible();
+    await view.page.keyboard.press('Escape');
+  }
 });
 
 const fresh: Setup = {
@@ -252,4 +260,38 @@ test('a backup is restored instead; a wrong passphrase is said, and can be tried
   await view.page.getByText('brook.example is here as it was on 1 May 2026.').waitFor();
   await view.page.getByRole('link', { name: 'Go to Status' }).click();
   await view.heading('Status');
+});
+
+test('whoever goes back finds what was answered, and another window sees that the server is there', async () => {
+  await using house = await TestAppliance.start({ pages });
+  const link = (): string => `${house.url}/#/link/${house.appliance.createLink()}`;
+  await using view = await onlooker.open(link());
+  await answerWhere(view, 'From everywhere, with my own domain');
+  await view.field('Server name').fill('brook.example.com');
+  await view.field('Address for clients (if it is another one)').fill('https://chat.brook.example.com');
+  await view.button('Back').click();
+  await answerWhere(view, 'Behind a reverse proxy or tunnel');
+  assert.equal(await view.field('Server name').inputValue(), 'brook.example.com');
+  assert.equal(await view.field('Address for clients').inputValue(), 'https://chat.brook.example.com');
+  await view.button('Back').click();
+  await answerWhere(view, 'This home network only');
+  await view.field('Server name').fill('hearth.home.arpa');
+  await view.button('Continue').click();
+  await view.heading('The first account is yours');
+  const { draft } = await house.call('GET /setup');
+  assert.deepEqual(draft, { reach: 'home', serverName: 'hearth.home.arpa' }, 'at home there is no other address');
+  await view.field('Username').fill('nora');
+  await view.field('Password').fill('a quiet evening');
+  await view.button('Back').click();
+  await view.heading('What is your server called?');
+  await view.button('Continue').click();
+  await view.heading('The first account is yours');
+  assert.equal(await view.field('Username').inputValue(), 'nora');
+
+  await using other = await onlooker.open(link());
+  await answerWhere(other, 'This home network only');
+  await view.button('Create my server').dblclick();
+  await view.heading('Your server is ready');
+  await other.heading('Your server is ready');
+  await other.page.getByText('@nora:hearth.home.arpa', { exact: true }).waitFor();
 });

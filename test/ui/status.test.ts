@@ -184,13 +184,16 @@ test('the doctor is sent to any server, and its findings appear while it looks',
   };
   house.job(job);
   const { endedAt: _endedAt, ...unfinished } = report;
-  house.answers['GET /doctor'] = { last: { ...unfinished, findings: report.findings.slice(0, 2) } };
+  const mill = { ...report, serverName: 'mill.example' };
+  house.answers['GET /doctor'] = {
+    latest: { ...unfinished, serverName: 'mill.example', findings: report.findings.slice(0, 2) },
+  };
   house.tell({ topic: 'doctor' });
   const found = view.page.getByRole('region', { name: 'Check the way' });
   await found.getByText('It leads to matrix.brook.example:443.').waitFor();
   await view.picture('reach-checking');
   await view.assertAccessible();
-  house.answers['GET /doctor'] = { last: report };
+  house.answers['GET /doctor'] = { last: { ...report, summary: 'An older look at brook.example.' }, latest: mill };
   house.job({ ...job, state: 'done', progress: 1, canCancel: false, endedAt: Date.now() });
   await found.getByText(report.summary).waitFor();
   await found.getByText('Forward port 443 (TCP) in your router to 192.168.1.20.').waitFor();

@@ -5,9 +5,11 @@ export const signIn = {
   'sign-in.username': 'Username',
   'sign-in.password': 'Password',
   'sign-in.do': 'Sign in',
-  'sign-in.ended': 'Your session is over, because Hearth was started anew or was not used for long. Sign in again.',
-  'sign-in.link-hint-title': 'No account yet?',
-  'sign-in.link-hint': 'Use the link that Hearth printed when it was started. It works once, on this machine.',
+  'sign-in.ended':
+    'Your session is over, because Hearth was started anew, was not used for long, or your password was changed. Sign in again.',
+  'sign-in.link-hint-title': 'No account yet, or the server does not run?',
+  'sign-in.link-hint':
+    'Use the link that Hearth printed when it was started; it works once, on this machine, for a day. Starting Hearth once more prints a new one.',
   'link.failed-title': 'This link does not open Hearth',
   'link.sign-in': 'Sign in instead',
 } as const;

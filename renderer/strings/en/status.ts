@@ -21,8 +21,6 @@ export const status = {
   'status.pause-text': 'Apps cannot connect while it is paused. Messages from other servers arrive when you resume.',
   'status.restart-title': 'Restart the server?',
   'status.restart-text': 'Apps lose their connection for a few seconds and come back by themselves.',
-  'status.connect': 'Connect a device',
-  'status.connect-lead': 'In the app, choose to sign in on another server and give it this address.',
   'status.counts': 'In numbers',
   'status.people': { one: 'person', other: 'people' },
   'status.devices': { one: 'device', other: 'devices' },

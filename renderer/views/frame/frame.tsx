@@ -37,7 +37,7 @@ export function Frame(): ReactNode {
       </a>
       <Side current={page} />
       <main className="main" id="content" tabIndex={-1}>
-        <ErrorBoundary key={page?.id ?? location}>
+        <ErrorBoundary key={page?.id ?? location} of={location}>
           <View />
         </ErrorBoundary>
       </main>
@@ -142,7 +142,7 @@ function BottomBar({ current }: { current: PageEntry | undefined }): ReactNode {
           {...(page === current ? { 'aria-current': 'page' } : {})}
         >
           <Icon name={page.icon} />
-          {text(page.title)}
+          <span className="bottom-label">{text(page.title)}</span>
         </a>
       ))}
       <button
@@ -153,7 +153,7 @@ function BottomBar({ current }: { current: PageEntry | undefined }): ReactNode {
         {...(isElsewhere ? { 'aria-current': 'page' } : {})}
       >
         <Icon name="menu" />
-        {text('frame.more')}
+        <span className="bottom-label">{text('frame.more')}</span>
       </button>
       <ModalOverlay className="sheet-overlay" isOpen={isOpen} onOpenChange={setOpen} isDismissable>
         <Modal className="sheet">

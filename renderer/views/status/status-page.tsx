@@ -1,16 +1,17 @@
-import { type ReactNode, useState } from 'react';
+import type { ReactNode } from 'react';
 import type { Reason, Status } from '../../../server/appliance/contract.ts';
 import { useCall } from '../../api/calls.ts';
-import { Button, ButtonLink, TextLink } from '../../components/button.tsx';
-import { CopyField, QrCode } from '../../components/copy.tsx';
+import { Button, TextLink } from '../../components/button.tsx';
 import { useDeed } from '../../components/deed.tsx';
-import { Dialog, useConfirm } from '../../components/dialog.tsx';
+import { useConfirm } from '../../components/dialog.tsx';
 import { NextStep } from '../../components/findings.tsx';
 import { Icon, type IconName } from '../../components/icon.tsx';
 import { MenuButton } from '../../components/menu.tsx';
 import { Card, Loaded, Page } from '../../components/page.tsx';
+import { RestartNotice } from '../../components/restart.tsx';
 import { isRunning, toneOf } from '../../models/status-line.ts';
 import { text } from '../../strings/text.ts';
+import { ConnectButton } from '../connect/connect-button.tsx';
 import { findPage } from '../pages.ts';
 import { Course } from './course.tsx';
 import { Counts, Disk, Vitals } from './figures.tsx';
@@ -24,14 +25,12 @@ export function StatusPage(): ReactNode {
   return (
     <Page
       title={text('status.title')}
-      actions={
-        read.data?.clientUrl !== undefined &&
-        isRunning(read.data.line) && <ConnectButton status={read.data} url={read.data.clientUrl} />
-      }
+      actions={read.data?.clientUrl !== undefined && isRunning(read.data.line) && <ConnectButton kind="primary" />}
     >
       <Loaded read={read} lines={8}>
         {(status) => (
           <>
+            <RestartNotice />
             <Truth status={status} />
             {isRunning(status.line) && <Counts status={status} />}
             <Problems />
@@ -81,7 +80,7 @@ function Truth({ status }: { status: Status }): ReactNode {
           <p className="reasons muted">{text('status.restful')}</p>
         ) : (
           <ul className="reasons">
-            {status.reasons.map((reason) => (
+            {status.reasons.filter(isNotSaidElsewhere).map((reason) => (
               <ReasonItem key={`${reason.kind} ${reason.text}`} reason={reason} />
             ))}
           </ul>
@@ -89,6 +88,11 @@ function Truth({ status }: { status: Status }): ReactNode {
       </div>
     </Card>
   );
+}
+
+/** The notice of a restart says that, and has the button for it. */
+function isNotSaidElsewhere({ kind }: Reason): boolean {
+  return kind !== 'restart';
 }
 
 function ReasonItem({ reason }: { reason: Reason }): ReactNode {
@@ -165,39 +169,5 @@ function ServerActions({ status: { line } }: { status: Status }): ReactNode {
         },
       ]}
     />
-  );
-}
-
-/** What an app asks for, to be read off a screen. */
-function ConnectButton({ status, url }: { status: Status; url: string }): ReactNode {
-  const [isOpen, setOpen] = useState(false);
-  return (
-    <>
-      <Button kind="primary" icon="device" onPress={() => setOpen(true)}>
-        {text('status.connect')}
-      </Button>
-      <Dialog
-        title={text('status.connect')}
-        isOpen={isOpen}
-        onClose={() => setOpen(false)}
-        actions={<Button onPress={() => setOpen(false)}>{text('common.close')}</Button>}
-      >
-        <p className="muted">{text('status.connect-lead')}</p>
-        <div className="connect">
-          <QrCode value={url} label={text('setup.done.qr', { url })} />
-          <div className="stack">
-            <CopyField label={text('status.address')} value={url} />
-            {status.serverName !== undefined && (
-              <CopyField label={text('status.server-name')} value={status.serverName} />
-            )}
-            {findPage('people') !== undefined && (
-              <ButtonLink href="#/people" kind="quiet" icon="people">
-                {text('page.people')}
-              </ButtonLink>
-            )}
-          </div>
-        </div>
-      </Dialog>
-    </>
   );
 }

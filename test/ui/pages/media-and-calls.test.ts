@@ -30,7 +30,7 @@ test('files are chosen and removed after it was said what is lost', async () => 
   await visit.dialog.getByText('2 of them were sent by people here: they are gone for good').waitFor();
   await visit.dialog.getByText('1 of them is of another server').waitFor();
   await visit.dialog.getByRole('button', { name: 'Remove' }).click();
-  await visit.said('2 of 3 files removed, 480 MB free. Those that are protected stay.');
+  await visit.said('2 of 3 files removed, 480 MB free. The others were gone already.');
   assert.deepEqual(visit.sent('POST /media/remove'), [
     {
       media: [
@@ -144,6 +144,37 @@ test('a TURN server is set with a name and password, and a wrong address is refu
     lifetimeSeconds: 86_400,
     allowGuests: false,
   });
+});
+
+test('who has no TURN server is led through setting one up, and has address and secret filled in', async () => {
+  await using visit = await Visit.start(onlooker, 'calls', nothingYet);
+  const { view } = visit;
+  await visit.shows('Install coturn on it.');
+  const host = view.field('Name or address of the TURN server');
+  assert.match(await host.inputValue(), /^turn\./);
+  await host.fill('https://wrong');
+  await visit.shows('Only the name or address, such as turn.example.com.');
+  assert.ok(await view.button('Fill them in').isDisabled());
+  await host.fill('2001:db8::5');
+  const config = await view.page.getByRole('region', { name: '/etc/turnserver.conf' }).innerText();
+  const [, secret = ''] = /^static-auth-secret=([0-9a-f]{64})$/m.exec(config) ?? [];
+  assert.notEqual(secret, '');
+  await view.assertAccessible();
+  await view.picture('calls-guide');
+  await view.button('Fill them in').click();
+  await visit.said('Filled in above. Save it there.');
+  await view.button('Save').click();
+  await visit.said('The settings for calls have been saved.');
+  assert.deepEqual(visit.sent('PUT /calls'), [
+    {
+      uris: ['turn:[2001:db8::5]:3478?transport=udp', 'turn:[2001:db8::5]:3478?transport=tcp'],
+      sharedSecret: secret,
+      username: '',
+      password: '',
+      lifetimeSeconds: 3600,
+      allowGuests: true,
+    },
+  ]);
 });
 
 test('TURN servers are tested, and credentials made', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Setting } from '../../../server/appliance/contract.ts';
+import { reachOfLink } from '../../../renderer/models/link-reach.ts';
 import { makeUpPassword } from '../../../renderer/models/passwords.ts';
 import { linkTo, partsAfter } from '../../../renderer/models/place.ts';
 import { joinQuantity, splitQuantity } from '../../../renderer/models/quantity.ts';
@@ -35,11 +36,33 @@ test('an address leads to what it was made for, whatever that is called', () => 
   assert.deepEqual(partsAfter('/people/@50%:x'), ['@50%:x'], 'typed by hand');
 });
 
+test('an address of this machine, of the home network and of the world are told apart', () => {
+  for (const [reach, hosts] of [
+    ['here', ['localhost:8008', '127.0.0.1', '[::1]:8008']],
+    ['home', ['192.168.1.7:8008', '10.0.0.3', '172.20.1.1', 'hearth.local', 'hearth', '[fd00::7]', '100.100.1.1']],
+    ['anywhere', ['chat.example.com', '93.184.216.34', '172.32.1.1', '[2001:db9::1]', 'local.example']],
+  ] as const) {
+    for (const host of hosts) assert.equal(reachOfLink(`http://${host}/_hearth/join?token=x`), reach, host);
+  }
+});
+
 test('what has to be typed before a room is removed can be typed', () => {
   assert.equal(wordToType({ name: ' Garden ' }, 'remove'), 'Garden');
   for (const name of ['', '   ', '🌻🌻🌻', 'two  spaces', 'x'.repeat(33)]) {
     assert.equal(wordToType({ name }, 'remove'), 'remove', name);
   }
+});
+
+test('a setting can have no limit at all, and numbers a comma', () => {
+  const cache: Setting = { ...setting, kind: 'bytes', value: 'never', default: 2 ** 30, never: 'as much as there is' };
+  const draft = draftOf(cache);
+  assert.deepEqual(draft, { kind: 'quantity', quantity: { amount: '', unit: 'never' } });
+  assert.equal(valueOf(cache, draft), 'never');
+  assert.equal(isChange(cache, draft), false);
+  assert.equal(valueOf(cache, { kind: 'quantity', quantity: { amount: '3', unit: 'gib' } }), 3 * 2 ** 30);
+  const rate: Setting = { ...setting, kind: 'number', value: 0.2 };
+  assert.equal(valueOf(rate, { kind: 'text', text: ' 0,01 ' }), 0.01);
+  assert.equal(valueOf(rate, { kind: 'text', text: '1e9' }), undefined);
 });
 
 test('passwords that are made up are not alike and hold nothing that is easily mistaken', () => {

@@ -16,14 +16,15 @@ const NORA = 'people/%40nora%3Abrook.example';
 
 test('people are found by name, and closed accounts only on request', async () => {
   const asked: string[] = [];
-  const { people } = household()['GET /people'];
+  const { people, counts } = household()['GET /people'];
   await using visit = await Visit.start(onlooker, 'people', {
     'GET /people': ({ query }) => {
       asked.push(query.toString());
       const search = query.get('search') ?? '';
       const isShown = ({ userId, isDeactivated }: Person): boolean =>
         userId.includes(search) && (query.get('deactivated') === null || !isDeactivated);
-      return { people: people.filter(isShown) };
+      const found = people.filter(isShown);
+      return { people: found, total: found.length, counts };
     },
   });
   await visit.row('Nora').getByText('administrator').waitFor();
@@ -34,8 +35,8 @@ test('people are found by name, and closed accounts only on request', async () =
   await visit.shows('Nothing here matches “nobody”.');
   await visit.view.button('Show all').click();
   await visit.row('Emil').waitFor();
-  assert.ok(asked.includes('deactivated=false'));
-  assert.ok(asked.includes('search=nobody'));
+  assert.ok(asked.some((query) => query.includes('deactivated=false')));
+  assert.ok(asked.some((query) => query.includes('search=nobody')));
 });
 
 test('a password is made up, set and shown once to be told', async () => {

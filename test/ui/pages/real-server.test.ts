@@ -1,9 +1,20 @@
 /** The pages against Hearth itself: what they show is what clients did, and what they do is so for clients. */
 import assert from 'node:assert/strict';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { appendFileSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { logIn, moveIn, PASSWORD, roomyDataDir, startRoomy, visitor, welcome } from '../../appliance/household-kit.ts';
+import {
+  homeserverOf,
+  logIn,
+  moveIn,
+  PASSWORD,
+  roomyDataDir,
+  startRoomy,
+  visitor,
+  welcome,
+} from '../../appliance/household-kit.ts';
 import type { TestAppliance } from '../../appliance/appliance-kit.ts';
 import { expectOk } from '../../kit/test-client.ts';
 import { Onlooker, pages, type View } from '../browser.ts';
@@ -92,6 +103,79 @@ test('settings are written into the file of the server, which keeps what somebod
     await toast(view, 'The server has been restarted.');
   }
   assert.equal((await house.call('GET /registration')).mode, 'invitation');
+});
+
+test('what somebody wrote into the file meanwhile is not overwritten unseen, and waits for a restart', async () => {
+  using data = roomyDataDir();
+  const file = join(data.path, 'homeserver.yaml');
+  await using house = await startRoomy(data, { pages });
+  await moveIn(house, 'nora');
+  await using view = await comeIn(house, 'settings');
+  await view.field('Largest file').fill('20');
+  appendFileSync(file, '\nmax_upload_size: 7M # from the editor\n');
+  const isRead = view.page.waitForResponse(
+    (answer) => answer.url().endsWith('/settings') && answer.request().method() === 'GET',
+  );
+  await view.button('Save').click();
+  await view.page.getByText(/This was changed meanwhile/).waitFor();
+  assert.match(readFileSync(file, 'utf8'), /^max_upload_size: 7M # from the editor$/m);
+  // As soon as it is looked at anew, saving is meant.
+  await (await isRead).finished();
+  await view.settled();
+  await view.button('Save').click();
+  await toast(view, 'The settings have been saved.');
+  assert.match(readFileSync(file, 'utf8'), /^max_upload_size: 20M # from the editor$/m);
+
+  await view.page.reload();
+  await view.settled();
+  await view.page.getByText('A restart is due').waitFor();
+  await view.page.getByText('rarely needed').first().click();
+  await view.assertAccessible();
+  await view.button('Restart now').click();
+  await view.page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await toast(view, 'The server has been restarted.');
+  await view.page.getByText('A restart is due').waitFor({ state: 'hidden' });
+});
+
+test('an invitation leads a phone to an account, also where a reverse proxy puts the server deeper', async () => {
+  using data = roomyDataDir();
+  await using house = await startRoomy(data, { pages });
+  await moveIn(house, 'nora');
+  const { token } = await house.call('POST /invitations', { body: {} });
+  const server = new URL(homeserverOf(house).clientUrl);
+  const proxy = createServer((req, res) => {
+    const path = req.url?.startsWith('/deep/') === true ? req.url.slice('/deep'.length) : undefined;
+    if (path === undefined) return void res.writeHead(404).end();
+    const onward = request(
+      { host: server.hostname, port: server.port, path, method: req.method, headers: req.headers },
+      (answer) => answer.pipe(res.writeHead(answer.statusCode ?? 502, answer.headers)),
+    );
+    req.pipe(onward);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  try {
+    await using phone = await onlooker.open(`http://127.0.0.1:${port}/deep/_hearth/join?token=${token}`, {
+      size: 'phone',
+      theme: 'dark',
+    });
+    await phone.page.getByLabel('Username').fill('Emil.B');
+    await phone.page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+    await phone.page.getByLabel('Password, once more').fill(PASSWORD);
+    await phone.assertAccessible();
+    await phone.button('Make my account').click();
+    await phone.heading('Welcome');
+    await phone.page.getByText('@emil.b:localhost').first().waitFor();
+    await phone.page.getByText(`http://127.0.0.1:${port}/deep`, { exact: true }).first().waitFor();
+    await phone.page.getByRole('link', { name: 'FluffyChat' }).waitFor();
+    assert.equal(await phone.page.getByRole('link', { name: 'Element X' }).isVisible(), false, 'it wants https');
+    await phone.assertAccessible();
+    await phone.picture('join-done');
+  } finally {
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  }
+  await logIn(house, 'emil.b');
 });
 
 test('somebody is invited, comes, gets a new password, is signed out and leaves for good', async () => {

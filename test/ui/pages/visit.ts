@@ -79,7 +79,7 @@ export class Visit implements AsyncDisposable {
 
 /** Answers for which nothing is there yet. */
 export const nothingYet: Changes = {
-  'GET /people': { people: [] },
+  'GET /people': { people: [], total: 0, counts: { person: 0, guest: 0, bridged: 0 } },
   'GET /invitations': { invitations: [] },
   'GET /stranger-invites': { invites: [] },
   'GET /rooms': { rooms: [], total: 0 },
