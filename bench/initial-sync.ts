@@ -4,6 +4,7 @@ import { allMigrations, compose } from '../server/compose.ts';
 import { buildUserId, type RoomId, type UserId } from '../server/matrix/identifiers.ts';
 import { roomVersions } from '../server/matrix/room-versions.ts';
 import { openDatabase } from '../server/storage/database.ts';
+import { FollowerRunner } from '../server/storage/followers.ts';
 import { systemClock } from '../server/util/clock.ts';
 import { silentLogger } from '../server/util/log.ts';
 import { systemRandom } from '../server/util/random.ts';
@@ -13,12 +14,15 @@ import { LeanClient } from './server-process.ts';
 export const ROOMS = 500;
 export const MEMBERS = 200;
 
-/** Puts a user into `ROOMS` rooms of `MEMBERS` members each, on the road every event takes, without HTTP. */
+/**
+ * Puts a user into `ROOMS` rooms of `MEMBERS` members each, on the road every event takes, without HTTP, and waits until
+ * all that follows events has seen them.
+ */
 export async function seedRooms(configFile: string, viewer: string): Promise<void> {
   const { config } = loadConfig({ configPath: configFile });
   const db = openDatabase({ path: config.databasePath, migrations: allMigrations, log: silentLogger });
   const signingKeys = loadSigningKeys(config.signing, systemRandom);
-  const { rooms } = compose({
+  const { rooms, followers } = compose({
     config,
     db,
     clock: systemClock,
@@ -52,6 +56,10 @@ export async function seedRooms(configFile: string, viewer: string): Promise<voi
     await joinMembers(rooms.sender, roomId, user);
     await db.committed();
   }
+  const runner = new FollowerRunner({ db, followers, log: silentLogger, clock: systemClock });
+  runner.start();
+  await runner.idle();
+  await runner.stop();
   await db.close();
 }
 

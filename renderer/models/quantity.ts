@@ -34,11 +34,6 @@ export function unitsOf(kind: QuantityKind): readonly Unit[] {
   return FACTORS[kind].map(([unit]) => unit);
 }
 
-/** The unit for a first amount. */
-function usualUnit(kind: QuantityKind): Unit {
-  return USUAL[kind];
-}
-
 /** In the largest unit of which it is a whole number. */
 export function splitQuantity(kind: QuantityKind, value: number | null): Quantity {
   if (value === null) return { amount: '', unit: USUAL[kind] };

@@ -1,9 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { PduSender } from '../federation/types.ts';
 import { isUserId, type ServerName, serverNameOf } from '../matrix/identifiers.ts';
 import type { Progress } from '../storage/progress.ts';
 import type { Database, Follower, ReadStatement, WriteStatement, WriteTx } from '../storage/types.ts';
+import type { Clock } from '../util/clock.ts';
+import { Pace } from '../util/pace.ts';
 import type { EventStore, StoredEvent } from './event-store.ts';
 import type { RoomHeads } from './extremities.ts';
 import type { Forwarder, ServerAcls } from './federation-types.ts';
@@ -11,8 +12,10 @@ import { type Members, membershipOf } from './membership.ts';
 import type { StateGroupId, StateGroups } from './state-groups.ts';
 import type { PersistedEvent } from './types.ts';
 
-/** Positions of the stream that are looked through in one turn of the event loop. */
-const WINDOW = 500;
+/** Positions of the stream that are looked through at once. */
+const WINDOW = 100;
+/** How long may be looked for who is to have events at a stretch, ms: after a long stretch, one event alone can take 0.1 ms and more. */
+const SLICE_MS = 5;
 /** Events that are handed over in one write. */
 const EVENTS_PER_WRITE = 500;
 /** Names of servers that are kept, over all states. */
@@ -26,6 +29,7 @@ interface Order {
 
 interface FanOutParts {
   readonly db: Database;
+  readonly clock: Clock;
   readonly serverName: ServerName;
   readonly heads: RoomHeads;
   readonly events: EventStore;
@@ -69,20 +73,25 @@ export class FanOut implements Forwarder {
     return {
       name: 'fan-out',
       follow: async (since, now, stopping) => {
+        const pace = new Pace(this.#parts.clock, SLICE_MS);
         const orders: Order[] = [];
         const forwarded = this.#listForwarded.list(now);
         for (let from: number = since; from < now; ) {
           const to = Math.min(from + WINDOW, now);
-          orders.push(...this.#collect(from, to, forwarded, audiences));
+          await pace.step();
+          if (stopping.aborted) return undefined;
+          for (const event of this.#collect(from, to, forwarded)) {
+            await pace.step();
+            if (stopping.aborted) return undefined;
+            const servers = audiences.of(event);
+            if (servers.length > 0) orders.push({ event, servers });
+          }
           from = to;
-          if (from === now) break;
           // After a long stretch most is handed over on the way. A crash then repeats some of it, which is no harm.
-          if (orders.length >= EVENTS_PER_WRITE) {
+          if (from < now && orders.length >= EVENTS_PER_WRITE) {
             const some = orders.splice(0);
             this.#parts.db.write((tx) => handOver(tx, sender, some));
           }
-          await nextTurn();
-          if (stopping.aborted) return undefined;
         }
         const { progress } = this.#parts;
         if (orders.length === 0 && forwarded.length === 0) {
@@ -98,13 +107,8 @@ export class FanOut implements Forwarder {
     };
   }
 
-  /** What is to be sent of the events stored in (from, to], in their order. */
-  #collect(
-    from: number,
-    to: number,
-    forwarded: { event_nid: number; position: number }[],
-    audiences: Audiences,
-  ): Order[] {
+  /** What may have to be sent of the events stored in (from, to], in their order. */
+  #collect(from: number, to: number, forwarded: { event_nid: number; position: number }[]): StoredEvent[] {
     const { events, serverName } = this.#parts;
     const found: { event: StoredEvent; at: number }[] = [];
     for (const { event_nid: nid } of this.#listFresh.list(from, to)) {
@@ -116,10 +120,7 @@ export class FanOut implements Forwarder {
     const due = forwarded.filter(({ position }) => position > from && position <= to);
     for (const { event_nid: nid, position } of due) found.push({ event: events.getByNid(nid), at: position });
     if (due.length > 0) found.sort((a, b) => a.at - b.at);
-    return found.flatMap(({ event }) => {
-      const servers = audiences.of(event);
-      return servers.length > 0 ? [{ event, servers }] : [];
-    });
+    return found.map(({ event }) => event);
   }
 
   /**

@@ -243,7 +243,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     timeline: new RoomTimeline({ db, heads, events }),
     visibility: new RoomVisibility({ heads, events, groups, members, isErased: options.isErased ?? (() => false) }),
     serverVisibility: new VisibilityToServers({ events, groups, members, isErased: options.isErased ?? (() => false) }),
-    fanOut: new FanOut({ db, serverName, heads, events, groups, members, progress: handedOver }),
+    fanOut: new FanOut({ db, clock, serverName, heads, events, groups, members, progress: handedOver }),
     templates: new EventTemplates({ db, clock, random, serverName, signingKey, heads, events, gatherer }),
     pduTexts: new PduTexts({ db, events, groups }),
     graph: new RoomGraph({ db, events }),

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Edu, EduSender } from '../../../federation/types.ts';
 import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../../../matrix/identifiers.ts';
 import type { JsonObject } from '../../../matrix/json.ts';
@@ -10,12 +9,15 @@ import {
   type StreamPosition,
   type WriteTx,
 } from '../../../storage/types.ts';
+import type { Clock } from '../../../util/clock.ts';
+import { Pace } from '../../../util/pace.ts';
 import type { OwnChangeStore, Told } from '../store/own-changes.ts';
 import type { CrossSigning } from './cross-signing.ts';
 import type { DeviceKeys } from './device-keys.ts';
 
 export interface AnnouncerNeeds {
   readonly db: Database;
+  readonly clock: Clock;
   readonly serverName: ServerName;
   readonly sender: Pick<EduSender, 'sendDurably'>;
   readonly rooms: Pick<MembershipReader, 'isJoined' | 'listLocalJoined' | 'listServers' | 'membershipAt'> & {
@@ -27,6 +29,8 @@ export interface AnnouncerNeeds {
   readonly crossSigning: Pick<CrossSigning, 'findForServers'>;
 }
 
+/** How long may be told at a stretch, ms: some users are in hundreds of rooms. */
+const SLICE_MS = 5;
 /** Servers told in one write. */
 const SERVERS_PER_WRITE = 100;
 /** Changes that one server is told of at once; one that missed more has to ask for the whole list. */
@@ -53,7 +57,7 @@ export function createAnnouncer(needs: AnnouncerNeeds): {
   readonly projection: Projection;
   readonly follower: Follower;
 } {
-  const { db, serverName, sender, rooms, devices, store, deviceKeys, crossSigning } = needs;
+  const { db, clock, serverName, sender, rooms, devices, store, deviceKeys, crossSigning } = needs;
 
   function listServers(userId: UserId): ServerName[] {
     const servers = new Set(rooms.listRoomIdsOf(userId).flatMap((roomId) => rooms.listServers(roomId)));
@@ -175,7 +179,10 @@ export function createAnnouncer(needs: AnnouncerNeeds): {
     follower: {
       name: 'device-lists',
       follow: async (since, now, stopping) => {
+        const pace = new Pace(clock, SLICE_MS);
         for (const { userId, hasMet } of store.listUsers(since, now)) {
+          await pace.step();
+          if (stopping.aborted) return undefined;
           const servers = listServers(userId);
           if (servers.length === 0) continue;
           const all = listNews(userId);
@@ -184,7 +191,7 @@ export function createAnnouncer(needs: AnnouncerNeeds): {
           for (let at = 0; at < servers.length; at += SERVERS_PER_WRITE) {
             const some = servers.slice(at, at + SERVERS_PER_WRITE);
             db.write((tx) => tell(tx, userId, some, { all, hasMet: hasMet && isKnown, since }));
-            await nextTurn();
+            await pace.step();
             if (stopping.aborted) return undefined;
           }
         }

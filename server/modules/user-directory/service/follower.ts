@@ -65,7 +65,7 @@ export interface IndexingNeeds {
 type Step = (tx: WriteTx) => void;
 
 /** How many steps are written at once, some milliseconds of work; others get their turn in between. */
-const STEPS_AT_ONCE = 100;
+const STEPS_AT_ONCE = 50;
 
 /** Longest name or address of a picture, in UTF-16 units, that is kept of a user of another server. */
 const KEPT_LENGTH = 1_000;
