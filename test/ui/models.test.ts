@@ -4,6 +4,7 @@ import type { Job } from '../../server/appliance/contract.ts';
 import { formatAgo, formatBytes, formatDuration } from '../../renderer/models/format.ts';
 import { seriesOf } from '../../renderer/models/history.ts';
 import { joinJobs } from '../../renderer/models/jobs.ts';
+import { briefOf } from '../../renderer/models/log-brief.ts';
 import { passwordStrength } from '../../renderer/models/password-strength.ts';
 import { checkPublicUrl, tidyServerName } from '../../renderer/models/server-name.ts';
 import { readTheme } from '../../renderer/models/theme.ts';
@@ -101,4 +102,10 @@ test('texts take their values, and the form of their number', () => {
 test('a look that is none is that of the system', () => {
   assert.equal(readTheme({ getItem: () => 'purple' }), 'system');
   assert.equal(readTheme({ getItem: () => 'dark' }), 'dark');
+});
+
+test('lines of the log that say the same are told apart by what belongs to them', () => {
+  const request = { requestId: 'a1', status: 200, path: '/_matrix/client/v3/sync', method: 'GET', ms: 12 };
+  assert.equal(briefOf(request), 'GET  /_matrix/client/v3/sync  200  requestId=a1  ms=12');
+  assert.equal(briefOf({ error: { message: 'no' }, url: 'x'.repeat(300) }), '', 'what is long is folded out');
 });

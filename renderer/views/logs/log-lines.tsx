@@ -1,8 +1,9 @@
 import type { ReactNode } from 'react';
 import type { LogLevel, LogLine } from '../../../server/appliance/contract.ts';
 import { Badge, type Tone } from '../../components/page.tsx';
-import type { IconName } from '../../components/icon.tsx';
+import { Icon, type IconName } from '../../components/icon.tsx';
 import { formatMoment, formatSecond } from '../../models/format.ts';
+import { briefOf } from '../../models/log-brief.ts';
 import { text } from '../../strings/text.ts';
 
 const LEVELS: Readonly<Record<LogLevel, { readonly icon: IconName; readonly tone?: Tone }>> = {
@@ -39,6 +40,7 @@ function keyed(lines: readonly LogLine[]): (readonly [key: string, line: LogLine
 function Line({ line }: { line: LogLine }): ReactNode {
   const { at, level, text: sentence, data } = line;
   const { icon, tone } = LEVELS[level];
+  const brief = briefOf(data);
   const head = (
     <>
       <time className="muted number nowrap" dateTime={new Date(at).toISOString()} title={formatMoment(at)}>
@@ -49,13 +51,19 @@ function Line({ line }: { line: LogLine }): ReactNode {
           {text(`logs.is-${level}`)}
         </Badge>
       </span>
-      <span className="log-text break">{sentence}</span>
+      <span className="log-text">
+        <span className="break">{sentence}</span>
+        {brief !== '' && <span className="log-brief muted small mono">{brief}</span>}
+      </span>
     </>
   );
   if (Object.keys(data).length === 0) return <div className="log-line plain">{head}</div>;
   return (
     <details className="log-line">
-      <summary>{head}</summary>
+      <summary>
+        {head}
+        <Icon name="chevron-right" />
+      </summary>
       <pre className="log-detail">{JSON.stringify(data, null, 2)}</pre>
     </details>
   );
