@@ -33,10 +33,18 @@ export class ServerProcess implements Address, AsyncDisposable {
 
   /** `config`: options of homeserver.yaml over its own; its listeners come after that for clients. */
   static async start(config: Readonly<Record<string, unknown>> = {}): Promise<ServerProcess> {
-    const server = new ServerProcess(mkdtempSync(join(tmpdir(), 'hearth-process-')), await findPort());
-    server.#writeConfig(config);
-    await server.begin();
-    return server;
+    for (let tries = 1; ; tries += 1) {
+      const server = new ServerProcess(mkdtempSync(join(tmpdir(), 'hearth-process-')), await findPort());
+      server.#writeConfig(config);
+      try {
+        await server.begin();
+        return server;
+      } catch (error) {
+        rmSync(server.dir, { recursive: true, force: true });
+        // Another program may have taken the port meanwhile.
+        if (tries === 3 || !/EADDRINUSE|in use/.test(server.#output)) throw error;
+      }
+    }
   }
 
   get baseUrl(): string {

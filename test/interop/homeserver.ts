@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Address, expectOk, type Json, TestClient } from '../kit/test-client.ts';
 
 /** How long a server may take until it answers, ms. */
 const START_MS = 60_000;
+const TRIES = 3;
 
 /** What people call a make of server. */
 export type Kind = 'Hearth' | 'Synapse';
@@ -46,10 +47,20 @@ export class Homeserver implements Address {
     this.#setup = setup;
   }
 
-  static async start(setup: Setup): Promise<Homeserver> {
-    const server = new Homeserver(setup);
-    await server.begin();
-    return server;
+  /** Starts what `setUp` has written. Another program may take a port meanwhile: then it is set up once more, with others. */
+  static async start(setUp: () => Promise<Setup>): Promise<Homeserver> {
+    for (let tries = 1; ; tries += 1) {
+      const setup = await setUp();
+      const server = new Homeserver(setup);
+      try {
+        await server.begin();
+        return server;
+      } catch (error) {
+        const output = readFileSync(join(setup.dir, 'output.log'), 'utf8');
+        if (tries === TRIES || !/EADDRINUSE|address (is )?already in use/i.test(output)) throw error;
+        rmSync(setup.dir, { recursive: true, force: true });
+      }
+    }
   }
 
   get isUp(): boolean {
@@ -76,7 +87,12 @@ export class Homeserver implements Address {
     child.stdout.pipe(output, { end: false });
     child.stderr.pipe(output, { end: false });
     child.once('close', () => output.end());
-    await this.#answers(child);
+    try {
+      await this.#answers(child);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
     this.#isUp = true;
     this.#up.resolve();
   }

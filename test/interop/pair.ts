@@ -30,13 +30,13 @@ export function makePair(file: string) {
     const dir = join(runsDir, basename(file).replace(/\.story\.ts$/, ''));
     // What an earlier run left behind belongs to servers of other names.
     rmSync(dir, { recursive: true, force: true });
-    const [hearth, synapse] = await Promise.all([
-      setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }).then((setup) => Homeserver.start(setup)),
-      setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }).then((setup) =>
-        Homeserver.start(setup),
-      ),
-    ]);
-    Object.assign(servers, { hearth, synapse });
+    const hearth = Homeserver.start(() => setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }));
+    const synapse = Homeserver.start(() => setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }));
+    // One that has started is stopped afterwards, also where the other has not.
+    await Promise.all([
+      hearth.then((server) => Object.assign(servers, { hearth: server })),
+      synapse.then((server) => Object.assign(servers, { synapse: server })),
+    ]).finally(() => Promise.allSettled([hearth, synapse]));
   });
   after(async () => {
     await Promise.all([servers.hearth?.stop(), servers.synapse?.stop()]);
