@@ -56,10 +56,19 @@ export async function makeDataDir(): Promise<{ dir: string; config: string; port
   return { dir, config, port, remove: () => rmSync(dir, { recursive: true, force: true }) };
 }
 
+let isBundled = false;
+
+/** What people run is the bundle of the server: it is made anew where sources have changed. */
+function makeBundle(): void {
+  if (!isBundled) execFileSync(process.execPath, [join(root, 'build/start.ts')], { cwd: root, stdio: 'inherit' });
+  isBundled = true;
+}
+
 /** Starts the server on a configuration and waits until it answers. */
 export async function startProcess(config: string, port: number): Promise<ServerProcess> {
+  makeBundle();
   const started = performance.now();
-  const child = spawn(process.execPath, [join(root, 'server/start.mjs'), 'serve', '--config', config], {
+  const child = spawn(process.execPath, [join(root, 'build/run.js'), 'serve', '--config', config], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });
