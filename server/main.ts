@@ -47,6 +47,7 @@ export async function startServer(config: Config, log: Logger, options: StartOpt
     const wasRestored = handleRestorations(db, (tx, restoration) => {
       parts.federation.afterRestore(tx, restoration);
       parts.sync.afterRestore(tx, restoration);
+      parts.rooms.afterRestore(tx);
       for (const module of parts.modules) module.afterRestore?.(tx, restoration);
     });
     if (wasRestored) log.info({}, 'the data were restored from a backup');

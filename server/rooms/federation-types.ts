@@ -47,8 +47,11 @@ export interface OutsideMembership {
     event: RoomEvent,
     options: { readonly strippedState?: readonly JsonObject[] },
   ): PersistedEvent | undefined;
-  /** Puts an end to an invite or knock whose room cannot be reached any more: a leave that only this server knows of. */
-  withdraw(tx: WriteTx, roomId: RoomId, userId: UserId, content: JsonObject): void;
+  /**
+   * Puts an end to an invite or knock whose room cannot be reached: a leave that only this server knows of. Undefined
+   * where there is none.
+   */
+  withdraw(tx: WriteTx, roomId: RoomId, userId: UserId, content: JsonObject): PersistedEvent | undefined;
 }
 
 /** Reads the graph of a room as other servers ask for it. All are bounded, whatever is asked. */

@@ -81,12 +81,12 @@ export class OutsideMemberships implements OutsideMembership {
     return stored;
   }
 
-  withdraw(tx: WriteTx, roomId: RoomId, userId: UserId, content: JsonObject): void {
+  withdraw(tx: WriteTx, roomId: RoomId, userId: UserId, content: JsonObject): PersistedEvent | undefined {
     const { clock, random, serverName, signingKey, heads, events, members } = this.#parts;
     const head = heads.find(roomId);
     const member = members.findMember(roomId, userId);
-    if (head === undefined || (member?.membership !== 'invite' && member?.membership !== 'knock')) return;
-    if (members.listLocalJoined(roomId).length > 0) return;
+    if (head === undefined || (member?.membership !== 'invite' && member?.membership !== 'knock')) return undefined;
+    if (members.listLocalJoined(roomId).length > 0) return undefined;
     const ended = events.find(member.eventId);
     if (ended === undefined) throw new Error('a membership without its event');
     const { version } = head;
@@ -111,6 +111,7 @@ export class OutsideMemberships implements OutsideMembership {
     });
     const stored = this.#insert(tx, head, event);
     this.#apply(tx, head, stored.position, stored, userId, undefined);
+    return stored;
   }
 
   /** Whether the event leads on from where the user stands. */

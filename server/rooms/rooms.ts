@@ -1,7 +1,7 @@
 import type { RoomId, ServerName, UserId } from '../matrix/identifiers.ts';
 import type { SigningKey } from '../matrix/signing.ts';
 import { Progress } from '../storage/progress.ts';
-import type { Database } from '../storage/types.ts';
+import type { Database, WriteTx } from '../storage/types.ts';
 import type { Clock } from '../util/clock.ts';
 import type { Logger } from '../util/log.ts';
 import { type Random, systemRandom } from '../util/random.ts';
@@ -53,6 +53,7 @@ import type { Destinations, FederationClient, KeyRing, PduTaker } from '../feder
 import type { OutlierStore, OutsideMembership } from './federation-types.ts';
 import { Outliers } from './outliers.ts';
 import { OutsideMemberships } from './outside-membership.ts';
+import { OwedLeaves } from './remote/owed-leaves.ts';
 import type { RemoteParts } from './remote/parts.ts';
 import { createRemoteRooms, type RemoteRooms } from './remote/remote-rooms.ts';
 
@@ -96,6 +97,8 @@ export interface Rooms {
    */
   start(): void;
   stop(): Promise<void>;
+  /** Before `start`, once after a backup took the place of the data. */
+  afterRestore(tx: WriteTx): void;
 }
 
 export interface RoomsOptions {
@@ -128,8 +131,8 @@ export interface RoomsOptions {
 export interface RoomsFederation extends Partial<Pick<RemoteParts, 'limit' | 'isAdmin' | 'joinHere'>> {
   readonly client: FederationClient;
   readonly keyRing: KeyRing;
-  /** Servers that are being left alone are not asked for history. */
-  readonly destinations?: Pick<Destinations, 'readyAt'>;
+  /** Servers that are being left alone are not asked for history, nor told what is owed to them. */
+  readonly destinations?: Pick<Destinations, 'readyAt'> & Partial<Pick<Destinations, 'onRecovered'>>;
 }
 
 const DEFAULT_DUMMY_EVENTS_THRESHOLD = 10;
@@ -214,6 +217,10 @@ export function createRooms(options: RoomsOptions): Rooms {
   const { federation } = options;
   const outliers =
     federation === undefined ? undefined : new Outliers({ db, clock, log, heads, events, keyRing: federation.keyRing });
+  const owed =
+    federation === undefined
+      ? undefined
+      : new OwedLeaves({ ...federation, db, clock, random, log, serverName, signingKey, members });
   const { inbox, taker, lines } = createInbound({
     db,
     clock,
@@ -250,7 +257,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     sender,
     outside,
     federated:
-      federation === undefined || outliers === undefined
+      federation === undefined || outliers === undefined || owed === undefined
         ? undefined
         : {
             outliers,
@@ -268,29 +275,32 @@ export function createRooms(options: RoomsOptions): Rooms {
               outliers,
               admit: (event, admitOptions) => inbox.admit(event, admitOptions),
             }),
-            remote: createRemoteRooms({
-              db,
-              clock,
-              random,
-              log,
-              serverName,
-              signingKey,
-              heads,
-              events,
-              groups,
-              members,
-              gatherer,
-              resolver,
-              persister,
-              sender,
-              outliers,
-              outside,
-              prejoinState,
-              limit: undefined,
-              isAdmin: () => false,
-              joinHere: undefined,
-              ...federation,
-            }),
+            remote: createRemoteRooms(
+              {
+                db,
+                clock,
+                random,
+                log,
+                serverName,
+                signingKey,
+                heads,
+                events,
+                groups,
+                members,
+                gatherer,
+                resolver,
+                persister,
+                sender,
+                outliers,
+                outside,
+                prejoinState,
+                limit: undefined,
+                isAdmin: () => false,
+                joinHere: undefined,
+                ...federation,
+              },
+              owed,
+            ),
           },
     inbox,
     acls,
@@ -299,15 +309,18 @@ export function createRooms(options: RoomsOptions): Rooms {
     sizes,
     purges: purger,
     checkConsistency: () => checkRooms({ db, heads, events, groups, members, resolver }),
+    afterRestore: (tx) => owed?.afterRestore(tx),
     start: () => {
       cap.start();
       cover.start();
       expiry.start();
       lines.start();
       purger.start();
+      owed?.start();
     },
     stop: async () => {
       await purger.stop();
+      await owed?.stop();
       await sizes.stop();
       const stopped = lines.stop();
       resolver.stop();

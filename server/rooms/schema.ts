@@ -281,5 +281,27 @@ export const migrations: MigrationSet = {
         CREATE INDEX purges_by_position ON purges (position) WHERE position IS NOT NULL;
       `,
     },
+    {
+      sql: `
+        -- Invites declined, and knocks taken back, that no server of the room has heard of. Times in ms.
+        CREATE TABLE owed_leaves (
+          room_id TEXT NOT NULL,
+          user_id TEXT NOT NULL,
+          -- The leave that stands here in its place; with any other membership, nothing is owed.
+          event_id TEXT NOT NULL,
+          -- JSON.
+          content TEXT NOT NULL,
+          -- Whom it may be told, JSON.
+          servers TEXT NOT NULL,
+          since_ts INTEGER NOT NULL,
+          tries INTEGER NOT NULL,
+          retry_at INTEGER NOT NULL,
+          PRIMARY KEY (room_id, user_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX owed_leaves_by_user ON owed_leaves (user_id, since_ts);
+        CREATE INDEX owed_leaves_by_age ON owed_leaves (since_ts);
+        CREATE INDEX owed_leaves_by_time ON owed_leaves (retry_at);
+      `,
+    },
   ],
 };

@@ -20,8 +20,8 @@ import type { Database, MigrationSet, Restoration, StreamPosition, WriteTx } fro
  * - Key backups keep what the copy has, under new etags; a new version gets a number beyond those of the lost time.
  * - Waiting EDUs are not sent, nor PDUs that had waited for more than a day; transaction IDs start from the time and a random
  *   number with each start. What others said in the lost time, and what they got from us, comes back as missing events.
- * - Numbers of transactions for application services go on from the time. Delayed events that waited are dropped. Pushers and
- *   mails have limits of age of their own.
+ * - Numbers of transactions for application services go on from the time. Delayed events that waited are dropped, and declined
+ *   invites that other servers had not heard of. Pushers and mails have limits of age of their own.
  */
 
 /**

@@ -93,6 +93,35 @@ test(
 );
 
 test(
+  'a server that was down when an invitation was rejected hears of it when it is back, though both were started anew',
+  onNetwork(TWO, async ([home, away]) => {
+    const alice = await home.register('alice');
+    const bob = await away.register('bob');
+    const declined = await alice.createRoom({ preset: 'private_chat', invite: [bob.userId] });
+    const renewed = await alice.createRoom({ preset: 'private_chat', invite: [bob.userId] });
+    for (const roomId of [declined, renewed]) await untilInvited(bob, roomId);
+
+    await home.end();
+    for (const roomId of [declined, renewed]) await bob.leave(roomId);
+    assert.equal((await bob.sync()).rooms?.invite, undefined);
+    await away.end();
+    await home.begin();
+    for (const roomId of [declined, renewed]) {
+      assert.equal(await membershipOf(alice, roomId, bob.userId), 'invite');
+    }
+    await away.begin();
+    away.wake();
+    for (const roomId of [declined, renewed]) await untilMember([alice], roomId, bob.userId, 'leave');
+
+    await alice.invite(renewed, bob.userId);
+    await untilInvited(bob, renewed);
+    await bob.join(renewed);
+    await untilAgreed([alice, bob], renewed);
+    assert.equal(await membershipOf(alice, declined, bob.userId), 'leave');
+  }),
+);
+
+test(
   'an invitation that is taken back vanishes, and cannot be accepted any more',
   onNetwork(TWO, async ([home, away]) => {
     const alice = await home.register('alice');

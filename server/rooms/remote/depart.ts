@@ -2,15 +2,15 @@ import type { RoomEvent } from '../../matrix/events/event.ts';
 import { isUserId, type ServerName, serverNameOf } from '../../matrix/identifiers.ts';
 import { isJsonObject, type JsonValue } from '../../matrix/json.ts';
 import type { RoomMember } from '../types.ts';
-import { asMatrixError, bestError, isUnknownOperation } from './failures.ts';
+import { asMatrixError, bestError } from './failures.ts';
 import { makeEvent, otherServers, sendPath, tryServers } from './handshake.ts';
+import { isSettled, leaveThrough } from './leave-handshake.ts';
+import type { OwedLeaves } from './owed-leaves.ts';
 import type { RemoteChange, RemoteParts } from './parts.ts';
 import { readShownState } from './shown-state.ts';
 
 const MAKE_TIMEOUT_MS = 15_000;
 const SEND_TIMEOUT_MS = 30_000;
-/** A user who says no to an invite need not wait long for a server that is gone. */
-const LEAVE_TIMEOUT_MS = 10_000;
 const LEAVE_SERVERS = 3;
 
 /**
@@ -48,27 +48,39 @@ async function knockThrough(
 
 /**
  * Rejects an invite or takes back a knock (server-server API, "Leaving Rooms"). Where no server of the room can be brought
- * to take it, the invite or knock is gone on this server alone.
+ * to take it, the invite or knock is gone on this server alone, and those that could not be reached are told later.
  */
-export async function leave(parts: RemoteParts, change: RemoteChange): Promise<void> {
+export async function leave(parts: RemoteParts, owed: Pick<OwedLeaves, 'put'>, change: RemoteChange): Promise<void> {
   const { db, log, members, outside } = parts;
   const { roomId, userId } = change;
   const member = members.findMember(roomId, userId);
   if (member === undefined || !['invite', 'knock'].includes(member.membership)) return;
   const servers = serversOf(parts, member).slice(0, LEAVE_SERVERS);
+  const untold = new Set(servers);
+  const attempt = async (server: ServerName, options: { readonly ignoreBackoff: boolean }): Promise<RoomEvent> => {
+    try {
+      const event = await leaveThrough(parts, server, change, options);
+      if (event === undefined) throw new Error('a leave was called off by nobody');
+      return event;
+    } catch (error) {
+      if (isSettled(error)) untold.delete(server);
+      throw error;
+    }
+  };
   try {
-    const event = await tryServers(
-      servers,
-      (server, options) => leaveThrough(parts, server, change, options),
-      bestError,
-    );
+    const event = await tryServers(servers, attempt, bestError);
+    untold.clear();
     const isEnded = db.write((tx) => outside.put(tx, event, {}) !== undefined);
     if (isEnded) return;
   } catch (error) {
     const { errcode, message } = asMatrixError(error);
     log.info({ roomId, userId, servers, errcode, message }, 'a room could not be left over federation');
   }
-  db.write((tx) => outside.withdraw(tx, roomId, userId, change.content));
+  db.write((tx) => {
+    const event = outside.withdraw(tx, roomId, userId, change.content);
+    if (event === undefined || untold.size === 0) return;
+    owed.put(tx, { roomId, userId, eventId: event.eventId, content: change.content, servers: [...untold] });
+  });
 }
 
 /** Where a room may be reached: whoever invited, and whoever was shown with the invite or knock. */
@@ -80,29 +92,4 @@ function serversOf(parts: RemoteParts, member: RoomMember): ServerName[] {
 
 function serverOfText(sender: JsonValue | undefined): ServerName[] {
   return typeof sender === 'string' && isUserId(sender) ? [serverNameOf(sender)] : [];
-}
-
-async function leaveThrough(
-  parts: RemoteParts,
-  server: ServerName,
-  change: RemoteChange,
-  { ignoreBackoff }: { readonly ignoreBackoff: boolean },
-): Promise<RoomEvent> {
-  const options = { timeoutMs: LEAVE_TIMEOUT_MS, ignoreBackoff };
-  const event = await makeEvent(parts, 'leave', server, change, options);
-  const send = (api: 'v1' | 'v2'): Promise<JsonValue> =>
-    parts.client.request({
-      destination: server,
-      method: 'PUT',
-      path: sendPath(api, 'leave', event),
-      body: event.pdu,
-      ...options,
-    });
-  try {
-    await send('v2');
-  } catch (error) {
-    if (!isUnknownOperation(error)) throw error;
-    await send('v1');
-  }
-  return event;
 }
