@@ -27,6 +27,7 @@ import { pushRules } from './service/rules.ts';
 import { Rulesets } from './service/rulesets.ts';
 import { unsubscribeLinks } from './service/unsubscribe.ts';
 import { ClearingStore } from './store/clearing.ts';
+import { GivenUpStore } from './store/given-up.ts';
 import { MailThrottleStore } from './store/mail-throttles.ts';
 import { OutboxStore } from './store/outbox.ts';
 import { PusherStore } from './store/pushers.ts';
@@ -134,8 +135,8 @@ export function push(needs: PushNeeds): Module & {
     countUnread,
     changed: (pusher) => dispatcher.changed(pusher),
   });
-  const counting = new UnreadCounting({ ...needs, store: unreadStore, outbox, rulesets, told: dispatcher });
-  const clearing = new Clearing({ ...needs, store: new ClearingStore(db) });
+  const clearing = new Clearing({ ...needs, store: new ClearingStore(db), givenUp: new GivenUpStore(db) });
+  const counting = new UnreadCounting({ ...needs, store: unreadStore, outbox, rulesets, told: dispatcher, clearing });
   return {
     name: 'push',
     routes: [

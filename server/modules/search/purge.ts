@@ -8,10 +8,8 @@ export function searchPurge(db: Database, store: SearchStore): RoomPurge {
     ...purgeBy(db, { room: ['DELETE FROM search_rooms WHERE room_id = ? AND ? > 0'] }),
     end: (tx, { roomId }) => store.removeName(tx, roomId),
     events: (tx, eventIds) => {
-      for (const eventId of eventIds) {
-        store.remove(tx, eventId);
-        store.dequeue(tx, eventId);
-      }
+      store.removeMany(tx, eventIds);
+      for (const eventId of eventIds) store.dequeue(tx, eventId);
     },
   };
 }

@@ -4,10 +4,10 @@ import type { StreamPosition, WriteTx } from '../../storage/types.ts';
 import type { Clock } from '../../util/clock.ts';
 import type { Logger } from '../../util/log.ts';
 import { Backoff } from '../../util/backoff.ts';
-import { Pace } from '../../util/pace.ts';
 import { SerialQueue } from '../../util/serial-queue.ts';
 import type { RoomHead } from '../extremities.ts';
 import type { RoomSizes } from '../sizes.ts';
+import { CommitPace } from './commit-pace.ts';
 import { Erasure, type ErasureParts } from './erasure.ts';
 import type { PurgedRoom, RoomPurge } from './hook.ts';
 import { type Purge, PurgeStore } from './purge-store.ts';
@@ -62,8 +62,6 @@ const COUNTING_MS = 1_000;
 /** How long clients that are connected have to hear of it, ms; it reaches them at once. */
 const LISTENING_MS = 500;
 const ASK_EVERY_MS = 250;
-/** How long is worked at a stretch, ms. A single step may take some more. */
-const SLICE_MS = 5;
 /** Rows that one owner removes in one step. */
 const ROWS_AT_ONCE = 200;
 /** Times events are removed before it is looked for other rows again, and told how far it has come. */
@@ -178,7 +176,7 @@ export class Purger implements RoomPurges {
     let purge = this.#store.find(roomId);
     const head = heads.find(roomId);
     if (purge === undefined || head === undefined) throw new Error(`the purge of ${roomId} has no record`);
-    const pace = new Pace(this.#parts.clock, SLICE_MS);
+    const pace = new CommitPace(db, this.#parts.clock);
     const backoff = new Backoff(RETRIED);
     while (purge.endedTs === undefined) {
       let isHeldUp = false;
@@ -202,7 +200,7 @@ export class Purger implements RoomPurges {
   }
 
   /** Does the next piece of work; gives the purge as it is then. */
-  async #step(purge: Purge, head: RoomHead, pace: Pace): Promise<Purge> {
+  async #step(purge: Purge, head: RoomHead, pace: CommitPace): Promise<Purge> {
     switch (purge.step) {
       case 'leaving':
         return this.#leave(purge, pace);
@@ -219,7 +217,7 @@ export class Purger implements RoomPurges {
     }
   }
 
-  async #leave(purge: Purge, pace: Pace): Promise<Purge> {
+  async #leave(purge: Purge, pace: CommitPace): Promise<Purge> {
     const { db, members, needs, log } = this.#parts;
     const { roomId } = purge;
     const present = this.#listPresent(roomId);
@@ -276,7 +274,7 @@ export class Purger implements RoomPurges {
   }
 
   /** Others first: what they know of a room may hang on its events. */
-  async #remove(purge: Purge, { nid }: RoomHead, pace: Pace): Promise<Purge> {
+  async #remove(purge: Purge, { nid }: RoomHead, pace: CommitPace): Promise<Purge> {
     const { db, members, heads, sizes, needs } = this.#parts;
     const { roomId } = purge;
     const room: PurgedRoom = { roomId, users: purge.users ?? [] };
@@ -314,7 +312,7 @@ export class Purger implements RoomPurges {
   }
 
   /** States that hung on the events. None of another room is among them: a state names its own room's events. */
-  async #tidy(purge: Purge, pace: Pace): Promise<Purge> {
+  async #tidy(purge: Purge, pace: CommitPace): Promise<Purge> {
     const { db } = this.#parts;
     for (let last: number | undefined = 0; last !== undefined; ) {
       await pace.step();
@@ -325,7 +323,7 @@ export class Purger implements RoomPurges {
     return this.#put({ ...purge, step: 'shrinking' });
   }
 
-  async #shrink(purge: Purge, pace: Pace): Promise<Purge> {
+  async #shrink(purge: Purge, pace: CommitPace): Promise<Purge> {
     const { db } = this.#parts;
     do {
       await pace.step();

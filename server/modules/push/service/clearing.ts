@@ -3,6 +3,7 @@ import type { Database, WriteTx } from '../../../storage/types.ts';
 import type { Clock, Timer } from '../../../util/clock.ts';
 import type { Logger } from '../../../util/log.ts';
 import type { ClearingStore, OldCount } from '../store/clearing.ts';
+import type { GivenUpStore } from '../store/given-up.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -27,21 +28,52 @@ export class Clearing {
   readonly #store: ClearingStore;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
+  #clearingGivenUp: Promise<void> | undefined;
+  readonly #givenUp: GivenUpStore;
   #stopped = false;
 
-  constructor({ db, clock, log, store }: { db: Database; clock: Clock; log: Logger; store: ClearingStore }) {
+  constructor({
+    db,
+    clock,
+    log,
+    store,
+    givenUp,
+  }: {
+    db: Database;
+    clock: Clock;
+    log: Logger;
+    store: ClearingStore;
+    givenUp: GivenUpStore;
+  }) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
     this.#store = store;
+    this.#givenUp = givenUp;
   }
 
   start(): void {
+    this.clearGivenUp();
+    this.#schedule();
+  }
+
+  /** Somebody left a room, maybe before the server was stopped: what was unread there goes, piece by piece. */
+  clearGivenUp(): void {
+    if (this.#stopped || this.#clearingGivenUp !== undefined) return;
+    this.#clearingGivenUp = this.#clearAllGivenUp()
+      .catch((error: unknown) => this.#log.error({ error }, 'notifications of rooms left were not cleared away'))
+      .finally(() => {
+        this.#clearingGivenUp = undefined;
+      });
+  }
+
+  #schedule(): void {
     this.#timer = this.#clock.after(HOUR_MS, () => {
+      this.clearGivenUp();
       this.#running = this.#clear()
         .catch((error: unknown) => this.#log.error({ error }, 'old notifications were not cleared away'))
         .finally(() => {
-          if (!this.#stopped) this.start();
+          if (!this.#stopped) this.#schedule();
         });
     });
   }
@@ -50,6 +82,27 @@ export class Clearing {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#running;
+    await this.#clearingGivenUp;
+  }
+
+  async #clearAllGivenUp(): Promise<void> {
+    for (;;) {
+      // The write that gave something up is done first.
+      await nextTurn();
+      if (this.#stopped) return;
+      const next = this.#givenUp.find(COUNTS_SLICE);
+      if (next === undefined) return;
+      for (let last: number | undefined = 0; last !== undefined; await nextTurn()) {
+        if (this.#stopped) return;
+        const from: number = last;
+        last = this.#db.write((tx) => this.#givenUp.removeFromOutbox(tx, next, from, SLICE));
+      }
+      for (const nid of next.nids) {
+        await this.#repeat((tx) => this.#givenUp.removeNotifications(tx, nid, SLICE));
+        if (this.#stopped) return;
+      }
+      this.#db.write((tx) => this.#givenUp.remove(tx, next));
+    }
   }
 
   async #clear(): Promise<void> {

@@ -13,6 +13,7 @@ import type { StreamPosition, WriteTx } from '../../../storage/types.ts';
 import type { Clock } from '../../../util/clock.ts';
 import type { OutboxStore } from '../store/outbox.ts';
 import type { UnreadStore } from '../store/unread.ts';
+import type { Clearing } from './clearing.ts';
 import { RoomContext, type RoomContextNeeds } from './room-context.ts';
 import type { Rulesets } from './rulesets.ts';
 
@@ -59,27 +60,31 @@ export class UnreadCounting implements Projection {
   readonly name = 'push';
   readonly #needs: CountingNeeds;
   readonly #store: UnreadStore;
-  readonly #outbox: Pick<OutboxStore, 'insert' | 'removeRoom'>;
+  readonly #outbox: Pick<OutboxStore, 'insert'>;
   readonly #rulesets: Rulesets;
   readonly #told: CountListener;
+  readonly #clearing: Pick<Clearing, 'clearGivenUp'>;
 
   constructor({
     store,
     outbox,
     rulesets,
     told,
+    clearing,
     ...needs
   }: CountingNeeds & {
     store: UnreadStore;
-    outbox: Pick<OutboxStore, 'insert' | 'removeRoom'>;
+    outbox: Pick<OutboxStore, 'insert'>;
     rulesets: Rulesets;
     told: CountListener;
+    clearing: Pick<Clearing, 'clearGivenUp'>;
   }) {
     this.#needs = needs;
     this.#store = store;
     this.#outbox = outbox;
     this.#rulesets = rulesets;
     this.#told = told;
+    this.#clearing = clearing;
   }
 
   project(tx: WriteTx, event: PersistedEvent, effects: Parameters<Projection['project']>[2]): void {
@@ -196,8 +201,11 @@ export class UnreadCounting implements Projection {
   }
 
   #forgetRoom(tx: WriteTx, userId: UserId, roomId: RoomId): void {
-    this.#outbox.removeRoom(tx, userId, roomId);
-    if (this.#store.removeRoom(tx, userId, roomId)) tx.onCommit(() => this.#told.lessUnread(userId));
+    if (!this.#store.giveUpRoom(tx, userId, roomId)) return;
+    tx.onCommit(() => {
+      this.#clearing.clearGivenUp();
+      this.#told.lessUnread(userId);
+    });
   }
 
   #isLocal(userId: string | undefined): userId is UserId {

@@ -34,7 +34,7 @@ export class ClearingStore {
         EXISTS (
           SELECT 1 FROM push_notifications AS one WHERE one.unread_nid = push_unread.unread_nid
         ) AS has_notifications
-      FROM push_unread WHERE unread_nid > ? ORDER BY unread_nid LIMIT ?`);
+      FROM push_unread WHERE unread_nid > ? AND user_id <> '' ORDER BY unread_nid LIMIT ?`);
     // Times go up with the positions, so the first that is young enough ends it; the table is walked no further.
     this.#removeOlder = db.prepareWrite(`
       DELETE FROM push_notifications WHERE unread_nid = ? AND highlight = ? AND position IN (

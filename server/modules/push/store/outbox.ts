@@ -28,7 +28,6 @@ export class OutboxStore {
   readonly #findLast;
   readonly #findLastBefore;
   readonly #prune;
-  readonly #removeRoom;
   readonly #removeUser;
 
   constructor(db: Database) {
@@ -49,9 +48,6 @@ export class OutboxStore {
     this.#prune = db.prepareWrite(`
       DELETE FROM push_outbox WHERE user_id = ? AND position <= coalesce(
         (SELECT min(position) FROM push_pushers WHERE user_id = ? AND enabled = 1), ${Number.MAX_SAFE_INTEGER})`);
-    this.#removeRoom = db.prepareWrite(`
-      DELETE FROM push_outbox WHERE user_id = ? AND unread_nid IN (
-        SELECT unread_nid FROM push_unread WHERE user_id = ? AND room_id = ?)`);
     this.#removeUser = db.prepareWrite('DELETE FROM push_outbox WHERE user_id = ?');
   }
 
@@ -96,11 +92,6 @@ export class OutboxStore {
   /** Removes what all of a user's pushers are done with. */
   prune(tx: WriteTx, userId: UserId): void {
     this.#prune.run(tx, userId, userId);
-  }
-
-  /** To be called while the counts of the room are still there. */
-  removeRoom(tx: WriteTx, userId: UserId, roomId: RoomId): void {
-    this.#removeRoom.run(tx, userId, userId, roomId);
   }
 
   removeUser(tx: WriteTx, userId: UserId): void {

@@ -93,7 +93,7 @@ export class UnreadStore {
   readonly #tally;
   readonly #setCounts;
   readonly #setReadUpTo;
-  readonly #removeRoom;
+  readonly #giveUpRoom;
   readonly #removeUser;
   readonly #listSources;
   readonly #listNext;
@@ -138,7 +138,12 @@ export class UnreadStore {
       UPDATE push_unread SET notifications = ?, highlights = ?, read_up_to = ?, position = ?, changed_ts = ?
       WHERE unread_nid = ?`);
     this.#setReadUpTo = db.prepareWrite('UPDATE push_unread SET read_up_to = ? WHERE unread_nid = ?');
-    this.#removeRoom = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ? AND room_id = ?');
+    // What was counted may be a lot, so that goes later. Whose it was stands in the place of the room until then; for pushers
+    // it is all read.
+    this.#giveUpRoom = db.prepareWrite(`
+      UPDATE push_unread SET user_id = '', room_id = user_id, thread_id = unread_nid, notifications = 0, highlights = 0,
+        read_up_to = ${Number.MAX_SAFE_INTEGER}
+      WHERE user_id = ? AND room_id = ?`);
     this.#removeUser = db.prepareWrite('DELETE FROM push_unread WHERE user_id = ?');
     this.#listSources = db.prepareRead<Source>(`
       SELECT unread_nid, read_up_to, kinds.value AS highlight, (
@@ -212,9 +217,9 @@ export class UnreadStore {
     return this.#listRoomTotals.list(userId).map(({ room_id: roomId, notifications }) => ({ roomId, notifications }));
   }
 
-  /** Says whether there was anything. */
-  removeRoom(tx: WriteTx, userId: UserId, roomId: RoomId): boolean {
-    return this.#removeRoom.run(tx, userId, roomId).changes > 0;
+  /** Nothing of the room counts for the user any more; `GivenUpStore` removes what did. Says whether there was anything. */
+  giveUpRoom(tx: WriteTx, userId: UserId, roomId: RoomId): boolean {
+    return this.#giveUpRoom.run(tx, userId, roomId).changes > 0;
   }
 
   removeUser(tx: WriteTx, userId: UserId): void {
