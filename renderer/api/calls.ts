@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'r
 import type { AnswerOf, CallName, Job } from '../../server/appliance/contract.ts';
 import { type Failure, type InputArgs, type InputOf, Refusal } from './api.ts';
 import { joinJobs } from '../models/jobs.ts';
+import type { Tells } from '../models/watched-jobs.ts';
 import { useHouse } from './house.tsx';
 import { areaOf, type ReadName } from './topics.ts';
 
@@ -103,4 +104,16 @@ export function useJobEndings(onEnd: (job: Job) => void): void {
     endings.add(listener);
     return () => void endings.delete(listener);
   }, [endings]);
+}
+
+/** Says that what becomes of a job is told where this component is shown. */
+export function useWatch(jobId: string | undefined, tells: Tells): void {
+  const { watched } = useHouse();
+  useEffect(() => (jobId === undefined ? undefined : watched.watch(jobId, tells)), [watched, jobId, tells]);
+}
+
+/** Whether what became of a job is told where it was begun. */
+export function useIsTold(): (job: Job) => boolean {
+  const { watched } = useHouse();
+  return (job) => watched.tellsOf(job);
 }

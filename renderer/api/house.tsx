@@ -11,6 +11,7 @@ import {
 } from 'react';
 import type { Job, ServerSentEvent } from '../../server/appliance/contract.ts';
 import { Store } from '../models/store.ts';
+import { WatchedJobs } from '../models/watched-jobs.ts';
 import { Api, Refusal } from './api.ts';
 import { type Connection, followEvents } from './event-stream.ts';
 import { openSession, type SessionState } from './session.ts';
@@ -24,6 +25,7 @@ interface House {
   readonly told: Store<ReadonlyMap<string, Job>>;
   /** Told of every job that has just ended. */
   readonly endings: Set<(job: Job) => void>;
+  readonly watched: WatchedJobs;
 }
 
 const HouseContext = createContext<House | undefined>(undefined);
@@ -73,6 +75,7 @@ function createHouse(): House {
     connection: new Store<Connection>({ kind: 'connecting' }),
     told: new Store<ReadonlyMap<string, Job>>(new Map()),
     endings: new Set(),
+    watched: new WatchedJobs(),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from 'react';
-import { useJob, useJobEndings, useJobs } from '../api/calls.ts';
+import { useIsTold, useJob, useJobEndings, useJobs, useWatch } from '../api/calls.ts';
 import type { Job } from '../../server/appliance/contract.ts';
 import { text } from '../strings/text.ts';
 import { Button, IconButton, Spinner } from './button.tsx';
@@ -12,6 +12,8 @@ import { useToast } from './toasts.tsx';
 
 /** How long (ms) what is over stays in the tray. */
 const LINGERS_MS = 60_000;
+/** How long (ms) it may take until the page that began something has the answer, and knows which job that is. */
+const ANSWER_MS = 700;
 
 /** How one piece of long work goes, with a way to break it off where there is one. */
 export function JobProgress({ job }: { job: Job }): ReactNode {
@@ -63,6 +65,7 @@ export function JobNotice({
   children?: (job: Job) => ReactNode;
 }): ReactNode {
   const job = useJob(jobId);
+  useWatch(jobId, children === undefined ? 'failures' : 'every-end');
   if (jobId === undefined) return null;
   if (job === undefined) return <Skeleton lines={1} />;
   if (job.state === 'failed') {
@@ -82,12 +85,18 @@ export function JobTray(): ReactNode {
   const jobs = useJobs();
   const now = useNow();
   const toast = useToast();
+  const isTold = useIsTold();
   const [isOpen, setOpen] = useState(false);
   const [dismissed, setDismissed] = useState<ReadonlySet<string>>(new Set());
-  useJobEndings((job) => {
+  const dismiss = (ids: readonly string[]): void => setDismissed((before) => new Set([...before, ...ids]));
+  const tell = (job: Job): void => {
     if (job.state === 'done') toast.done(text('jobs.done-title', { title: job.title }));
     if (job.state === 'failed')
       toast.failed(text('jobs.failed-with', { title: job.title, why: asSentence(job.error?.error ?? '') }), 'passes');
+  };
+  useJobEndings((job) => {
+    if (isTold(job)) return dismiss([job.id]);
+    setTimeout(() => (isTold(job) ? dismiss([job.id]) : tell(job)), ANSWER_MS);
   });
   const shown = jobs.filter(
     ({ id, state, endedAt }) =>
@@ -125,7 +134,7 @@ export function JobTray(): ReactNode {
           label={text('jobs.hide')}
           onPress={() => {
             setOpen(false);
-            setDismissed(new Set(shown.filter(({ state }) => state !== 'running').map(({ id }) => id)));
+            dismiss(shown.filter(({ state }) => state !== 'running').map(({ id }) => id));
           }}
         />
       </div>

@@ -27,14 +27,16 @@ export function backupsPort({ config, db }: { readonly config: Config; readonly 
 }
 
 /**
- * The same of a data directory, beside whatever runs on it: in this process nothing may. Throws ConfigError and StorageError.
- * `close` it in the end.
+ * The same of a data directory, or of what configuration files say, beside whatever runs on it: in this process nothing may.
+ * Throws ConfigError and StorageError. `close` it in the end.
  */
-export function openBackupSource(dataDir: string): BackupSource & { close(): void } {
-  const { config } = loadConfig({ dataDir });
+export function openBackupSource(
+  from: string | { readonly configPath: readonly string[] },
+): BackupSource & { readonly dataDir: string; close(): void } {
+  const { config } = loadConfig(typeof from === 'string' ? { dataDir: from } : from);
   if (config.databasePath === ':memory:') throw refusal('The database is in memory only: there is nothing to keep');
   const reader = openReader(config.databasePath);
-  return { ...sourceOf(config, reader), close: () => reader.close() };
+  return { ...sourceOf(config, reader), dataDir: config.dataDir, close: () => reader.close() };
 }
 
 function sourceOf(config: Config, data: Data): BackupSource {
@@ -66,9 +68,8 @@ function sourceOf(config: Config, data: Data): BackupSource {
       };
     },
     listFiles: () => {
-      const [file = join(config.dataDir, CONFIG_FILE)] = config.files;
-      const text = readFileSync(file, 'utf8');
-      const portable = makePortable(text, { dataDir: config.dataDir, serverName, keyFile });
+      const texts = config.files.map((path) => ({ path, text: readFileSync(path, 'utf8') }));
+      const portable = makePortable(texts, { dataDir: config.dataDir, serverName, keyFile });
       const key: SourceFile[] = signing.inlineKey === undefined ? [{ name: keyFile, path: signing.keyPath }] : [];
       return [{ name: CONFIG_FILE, content: Buffer.from(portable.text) }, ...key, ...portable.files];
     },

@@ -54,10 +54,14 @@ export class ConfigWatch {
     return loadConfig(this.#load).config;
   }
 
-  /** How the file that lies there now compares with what the homeserver was started with. Read anew only when it changes. */
-  standing(read: () => Pick<Settings, 'problems' | 'restartDue'>): ConfigStanding {
+  /**
+   * How the file that lies there now compares with what the homeserver was started with. Read anew only when it changes, or
+   * `live` does: what else the comparison rests on.
+   */
+  standing(read: () => Pick<Settings, 'problems' | 'restartDue'>, live: string | undefined): ConfigStanding {
     const found = statSync(this.#file, { throwIfNoEntry: false });
-    const mark = found === undefined ? '' : `${found.ino}-${found.size}-${found.mtimeMs}`;
+    const file = found === undefined ? '' : `${found.ino}-${found.size}-${found.mtimeMs}`;
+    const mark = `${file} ${live ?? ''}`;
     // A mistake may be mended in another file that this one names.
     if (this.#standing?.mark !== mark || this.#standing.of.problem !== undefined) {
       const { problems, restartDue } = read();

@@ -66,6 +66,7 @@ export function house(needs: HouseNeeds): House {
     },
     onChanged: () => announcer.moved('settings'),
     inUse: () => (keeper.find() === undefined ? undefined : watch.inUse),
+    registration: () => keeper.find()?.ports.registration,
   });
   const world = createNameWorld({ clock, random, dns: network?.dns, dial: network?.dial });
   const notebook = new SetupNotebook(join(dataDir, 'setup.json'));
@@ -98,7 +99,7 @@ export function house(needs: HouseNeeds): House {
       standing: () => needs.backups.standing(),
       isBackup: isBackupName,
     },
-    config: () => watch.standing(() => settings.list()),
+    config: () => watch.standing(() => settings.list(), keeper.find()?.ports.registration.mode),
   });
   const certificate = new CertificateWatch({
     clock,

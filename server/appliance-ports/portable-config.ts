@@ -1,6 +1,6 @@
 import { readdirSync, type Stats, statSync } from 'node:fs';
-import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { Document, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml';
 import { isSafeName } from '../appliance/backups/names.ts';
 import type { SourceFile } from '../appliance/backups/port.ts';
 import type { Form } from '../config/kinds.ts';
@@ -30,17 +30,47 @@ export interface PortableConfig {
   readonly files: readonly SourceFile[];
 }
 
+/** A configuration file: its absolute path, and what is in it. */
+export interface ConfigText {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** One document of several files, and from where the paths in each of its options start. */
+function joinTexts(texts: readonly ConfigText[]): {
+  readonly document: Document;
+  readonly baseOf: (option: string) => string | undefined;
+} {
+  const [first, ...others] = texts;
+  const bases = new Map<string, string>();
+  const whole: Record<string, unknown> = {};
+  for (const { path, text } of texts) {
+    const content: unknown = parseDocument(text, { version: '1.1' }).toJS();
+    if (typeof content !== 'object' || content === null) continue;
+    for (const [name, value] of Object.entries(content)) {
+      whole[name] = value;
+      bases.set(name, dirname(path));
+    }
+  }
+  const document: Document =
+    others.length === 0
+      ? parseDocument(first?.text ?? '', { version: '1.1' })
+      : new Document(whole, { version: '1.1' });
+  return { document, baseOf: (option) => bases.get(option) };
+}
+
 /**
  * A configuration that works in another directory, on another machine: what its paths lead to comes along, and they start from
- * the data directory. Comments stay, and the whole text where there is nothing to change.
+ * the data directory. Comments stay, and the whole text where there is nothing to change; several files become one, without
+ * their comments, an option of a later one in place of that of an earlier one.
  */
 export function makePortable(
-  text: string,
+  texts: readonly ConfigText[],
   { dataDir, serverName, keyFile }: { readonly dataDir: string; readonly serverName: string; readonly keyFile: string },
 ): PortableConfig {
-  const document = parseDocument(text, { version: '1.1' });
+  const { document, baseOf } = joinTexts(texts);
   const files = new Map<string, SourceFile>();
-  let isChanged = false;
+  let isChanged = texts.length !== 1;
 
   const nameFor = (path: string): string => {
     const inside = relative(dataDir, path).split(sep).join('/');
@@ -84,12 +114,17 @@ export function makePortable(
     const value = isAlias(node) ? node.resolve(document) : node;
     if (form.type === 'path' && isScalar(value) && typeof value.value === 'string' && value.value !== '') {
       if (value.value === ':memory:') return;
-      const name = take(option, resolve(dataDir, value.value));
-      if (name === undefined || resolve(dataDir, name) === resolve(dataDir, value.value)) {
-        // Relative already, or nothing that could be taken along.
-        if (name === undefined || !value.value.startsWith(dataDir)) return;
+      const base = baseOf(option.split('.', 1)[0] ?? '') ?? dataDir;
+      const path = resolve(base, value.value);
+      const name = take(option, path);
+      const isAsItWillBe = base === dataDir && !isAbsolute(value.value);
+      // Nothing that could be taken along is where it was, wherever the configuration goes.
+      if (
+        name === undefined ? isAsItWillBe || isAbsolute(value.value) : isAsItWillBe && resolve(dataDir, name) === path
+      ) {
+        return;
       }
-      value.value = name;
+      value.value = name ?? path;
       isChanged = true;
     } else if ((form.type === 'list' || form.type === 'map') && isSeq(value)) {
       for (const item of value.items) visit(item, form.of, option);
@@ -109,7 +144,7 @@ export function makePortable(
     isChanged = true;
   }
   return {
-    text: isChanged ? document.toString({ lineWidth: 0, flowCollectionPadding: false }) : text,
+    text: isChanged ? document.toString({ lineWidth: 0, flowCollectionPadding: false }) : (texts[0]?.text ?? ''),
     files: [...files.values()],
   };
 }

@@ -15,6 +15,7 @@ export function createPorts(parts: Composition & { readonly config: Config; read
   return {
     people: peoplePort(parts),
     invitations: invitationsPort(parts),
+    registration: parts.accounts.registrationGate,
     rooms: roomsPort(parts),
     media: mediaPort(parts),
     accounts: accountsPort(parts),

@@ -425,6 +425,8 @@ export interface MediaSummary {
 export type RegistrationMode = 'closed' | 'invitation' | 'open';
 export interface Registration {
   mode: RegistrationMode;
+  /** What holds until the next start, where that is something else: closing counts at once, opening from then on. */
+  until?: RegistrationMode;
   openIsSafe: boolean;
   reasons: string[];
 }
@@ -477,6 +479,8 @@ export interface BackupSchedule {
   keep: number;
   media: boolean;
   directory?: string;
+  /** The folder is the one that is meant, though nothing in it says so. */
+  isChosenAnew?: boolean;
   /** Kept so that backups can be made while nobody is there. */
   passphrase?: string;
   /** Printed on the recovery sheet. */
@@ -492,7 +496,7 @@ export interface BackupFile {
 }
 export interface Backups {
   directory: string;
-  schedule: Omit<BackupSchedule, 'passphrase'> & { hasPassphrase: boolean; nextAt?: number };
+  schedule: Omit<BackupSchedule, 'passphrase' | 'isChosenAnew'> & { hasPassphrase: boolean; nextAt?: number };
   backups: BackupFile[];
   freeBytes: number;
   estimateBytes: number;
@@ -500,6 +504,8 @@ export interface Backups {
   lastFailure?: { at: number; error: string };
   /** Why the folder cannot be used at the moment; then nothing is known of what is in it. */
   problem?: string;
+  /** Nothing in the folder says that it is the one that was chosen; it can be chosen anew. */
+  isUnknownFolder?: boolean;
 }
 /** The result of the job of a restoration. */
 export interface RestoreResult {

@@ -5,6 +5,7 @@ import type { InvitationsPort } from './invitations/port.ts';
 import type { MediaPort } from './media/port.ts';
 import type { PeoplePort } from './people/port.ts';
 import type { RoomsPort } from './rooms/port.ts';
+import type { RegistrationPort } from './settings/port.ts';
 import type { AccountsPort } from './setup/port.ts';
 import type { StatusPort } from './status/port.ts';
 
@@ -15,6 +16,7 @@ import type { StatusPort } from './status/port.ts';
 export interface Ports {
   readonly people: PeoplePort;
   readonly invitations: InvitationsPort;
+  readonly registration: RegistrationPort;
   readonly rooms: RoomsPort;
   readonly media: MediaPort;
   readonly accounts: AccountsPort;

@@ -7,17 +7,19 @@ import { explainDisk } from '../appliance/backups/refusal.ts';
 import { openBackupSource } from '../appliance-ports/backups.ts';
 import { defaultDataDir } from '../config/data-dir.ts';
 import { systemRandom } from '../util/random.ts';
-import { type Command, CommandError, parseFlags } from './command.ts';
+import { type Command, CommandError, parseFlags, UsageError } from './command.ts';
 import { explainFailure, findPassphrase, PASSPHRASE_VARIABLE } from './passphrase.ts';
 import { showSteps } from './show-steps.ts';
 
 export const backup: Command = {
   name: 'backup',
-  help: `Usage: hearth backup [options]
+  help: `Usage: hearth backup [--config FILE]… | [--data-dir DIR] [options]
 
 Writes the database, media, signing key and configuration of a server into one encrypted file, and reads it back. The server
 may be running.
 
+  -c, --config FILE       a configuration file, or a directory with files named *.yaml, as they are given to hearth serve; may be
+                          given several times, and several files become one in the backup
   --data-dir DIR          the data directory (${defaultDataDir()} unless given)
   -o, --output PATH       the new file, or a directory for it, which is made if it isn't there (then without a dot in its name);
                           the directory backups in the data directory unless given
@@ -26,18 +28,24 @@ may be running.
   run: async (args, terminal) => {
     const { values } = parseFlags(args, {
       options: {
+        config: { type: 'string', short: 'c', multiple: true },
         'data-dir': { type: 'string' },
         output: { type: 'string', short: 'o' },
         'no-media': { type: 'boolean' },
         'passphrase-file': { type: 'string' },
       },
     });
-    const dataDir = resolve(values['data-dir'] ?? defaultDataDir());
+    const { config: configPath, 'data-dir': given } = values;
+    if (configPath !== undefined && given !== undefined) {
+      throw new UsageError('either --config or --data-dir can be given');
+    }
+    const from = configPath === undefined ? resolve(given ?? defaultDataDir()) : { configPath };
     const stopping = new AbortController();
     const stop = (): void => stopping.abort(new CommandError('Broken off; nothing was left'));
     process.on('SIGINT', stop).on('SIGTERM', stop);
     try {
-      const source = openBackupSource(dataDir);
+      const source = openBackupSource(from);
+      const { dataDir } = source;
       try {
         const passphrase = await findPassphrase(values['passphrase-file'], { isNew: true });
         checkNewPassphrase(passphrase);

@@ -31,6 +31,8 @@ export interface TestApplianceOptions {
   /** Whether the way here is looked at by itself; not unless told, since that goes out into the world. */
   readonly watchesReach?: boolean;
   readonly log?: ApplianceNeeds['log'];
+  /** What every start of the homeserver waits for. */
+  readonly whileStarting?: () => Promise<void>;
   /** A directory that is there already, and stays. */
   readonly dataDir?: string;
   readonly pages?: string;
@@ -72,11 +74,13 @@ export class TestAppliance implements AsyncDisposable {
       ...(options.network === undefined ? {} : { network: options.network }),
       world: options.world,
       watchesReach: options.watchesReach ?? false,
-      startServer: (config, log) =>
-        startServer(config, log, {
+      startServer: async (config, log) => {
+        await options.whileStarting?.();
+        return startServer(config, log, {
           ...(options.clock === undefined ? {} : { clock: options.clock }),
           ...(options.network === undefined ? {} : { network: options.network }),
-        }),
+        });
+      },
     });
     const url = await appliance.start();
     const started = new TestAppliance({ dataDir, appliance, url, token, keep: options.dataDir !== undefined });

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { finishRestore } from '../../server/appliance/backups/swap.ts';
+import { loadConfig } from '../../server/config/config.ts';
 import { launch } from '../cli/processes.ts';
+import { makeAuthority } from '../kit/certificates.ts';
 import { TestAppliance } from './appliance-kit.ts';
 import { backUp, makeHouse, PASSPHRASE, restore, temporary, treeOf } from './backups-kit.ts';
 
@@ -161,4 +163,46 @@ test('the command line backs up a running server, restores it elsewhere, and rep
   const replaced = await launch(t, CLI, ['restore', file, '--data-dir', dataDir, '--replace'], { env }).ended();
   assert.equal(replaced.code, 0, replaced.err);
   assert.match(replaced.out, /What was there before is in .*home\.test\.before-restore/);
+});
+
+test('a server of several configuration files, somewhere else, is backed up by them, and is one with one file afterwards', async (t) => {
+  await using house = await makeHouse('home.test', 1_000);
+  const directory = temporary(t);
+  const secret = join(directory, 'passphrase');
+  writeFileSync(secret, `${PASSPHRASE}\n`, { mode: 0o600 });
+  const [base, extra] = [join(directory, 'etc'), join(directory, 'extra')];
+  for (const folder of [base, extra]) mkdirSync(folder);
+  writeFileSync(
+    join(base, 'a.yaml'),
+    [
+      'server_name: home.test',
+      'max_upload_size: 10M',
+      `signing_key_path: ${join(house.dataDir, 'signing.key')}`,
+      `media_store_path: ${join(house.dataDir, 'media')}`,
+      `database: { name: sqlite3, args: { database: ${join(house.dataDir, 'homeserver.db')} } }`,
+      'federation_custom_ca_list: [of-a.pem]',
+      'listeners: [{ port: 0, bind_addresses: [127.0.0.1], resources: [{ names: [client] }] }]',
+    ].join('\n'),
+  );
+  writeFileSync(join(extra, 'b.yaml'), 'max_upload_size: 77M\nfederation_custom_ca_list: [ca.pem] # of the office\n');
+  const { cert } = await makeAuthority();
+  writeFileSync(join(extra, 'ca.pem'), cert);
+  const files = ['--config', base, '--config', join(extra, 'b.yaml')];
+  const target = join(directory, 'backups');
+  const made = await launch(t, CLI, ['backup', ...files, '-o', target], { env }).ended();
+  assert.equal(made.code, 0, made.err);
+  const dataDir = join(directory, 'new');
+  const back = await launch(t, CLI, ['restore', made.out.trim(), '--data-dir', dataDir], { env }).ended();
+  assert.equal(back.code, 0, back.err);
+  const { config } = loadConfig({ dataDir });
+  assert.deepEqual([config.serverName, config.media.maxUploadBytes], ['home.test', 77 * 2 ** 20]);
+  assert.equal(config.databasePath, join(dataDir, 'homeserver.db'));
+  assert.equal(readFileSync(join(dataDir, 'files', 'ca.pem'), 'utf8'), cert);
+  assert.match(readFileSync(join(dataDir, 'homeserver.yaml'), 'utf8'), /files\/ca\.pem/);
+  assert.equal(
+    readFileSync(join(dataDir, 'home.test.signing.key'), 'utf8'),
+    readFileSync(join(house.dataDir, 'signing.key'), 'utf8'),
+  );
+  const both = await launch(t, CLI, ['backup', ...files, '--data-dir', dataDir], { env }).ended();
+  assert.match(both.err, /either --config or --data-dir can be given/);
 });

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { ManualClock } from '../kit/manual-clock.ts';
 import { eventually } from '../kit/test-network.ts';
 import { TestAppliance } from './appliance-kit.ts';
+import { homeserverOf } from './household-kit.ts';
 import { backUp, makeHouse, PASSPHRASE, temporary } from './backups-kit.ts';
 
 const HOUR = 3_600_000;
@@ -93,7 +94,7 @@ test('a backup of the schedule that fails is tried again a few times, and what i
   const directory = join(temporary(t), 'drive');
   const body = { ...daily, directory, passphrase: PASSPHRASE };
   const { nextAt = 0 } = (await house.call('PUT /backups/schedule', { body })).schedule;
-  rmSync(directory, { recursive: true });
+  renameSync(directory, `${directory} in the drawer`);
   writeFileSync(directory, 'the drive is not there');
   const failed = async (): Promise<number> =>
     (await house.call('GET /jobs')).jobs.filter(({ kind, state }) => kind === 'backup' && state === 'failed').length;
@@ -105,11 +106,73 @@ test('a backup of the schedule that fails is tried again a few times, and what i
   await clock.advance(20 * 60_000);
   await eventually('it has failed again', async () => (await failed()) === 2);
   rmSync(directory);
-  mkdirSync(directory);
+  renameSync(`${directory} in the drawer`, directory);
   await clock.advance(HOUR + 60_000);
   await eventually('it has gone well', async () => {
     const { lastFailure, backups } = await house.call('GET /backups');
     return lastFailure === undefined && backups.length === 1;
   });
-  assert.equal(readdirSync(directory).length, 1);
+  assert.equal(readdirSync(directory).filter((name) => name.endsWith('.hearthbackup')).length, 1);
+});
+
+test('a disk that is away is noticed though there is a folder in its place, and nothing is written there', async (t) => {
+  const clock = new ManualClock();
+  await using house = Object.assign(await TestAppliance.start({ serverName: 'home.test', clock }), { clock });
+  await homeserverOf(house).ports.accounts.createAdministrator({ username: 'nora', password: PASSPHRASE });
+  const directory = join(temporary(t), 'usb');
+  const body = { ...daily, keep: 1, directory, passphrase: PASSPHRASE };
+  const { nextAt = 0 } = (await house.call('PUT /backups/schedule', { body })).schedule;
+  assert.match(readFileSync(join(directory, '.hearth-backups'), 'utf8'), /Hearth keeps backups in this folder/);
+  const away = (): void => {
+    renameSync(directory, `${directory}, unplugged`);
+    mkdirSync(directory);
+  };
+  const back = (): void => {
+    rmSync(directory, { recursive: true });
+    renameSync(`${directory}, unplugged`, directory);
+  };
+  const ours = (): string[] => readdirSync(directory).filter((name) => name.endsWith('.hearthbackup'));
+  away();
+  const seen = await house.call('GET /backups');
+  assert.match(seen.problem ?? '', /^The disk of the folder .*usb is not connected/);
+  assert.equal(seen.isUnknownFolder, true);
+  await clock.advance(nextAt - clock.now() + 1_000);
+  await eventually('it has failed, and that is told', async () => {
+    const { reasons } = await house.call('GET /status');
+    return reasons.some(({ kind, text }) => kind === 'backup' && text.includes('is not connected'));
+  });
+  assert.deepEqual(readdirSync(directory), []);
+  // Another hour is no word about the folder.
+  const due = async (atHour: number): Promise<number> => {
+    const { schedule } = await house.call('PUT /backups/schedule', {
+      body: { ...daily, keep: 1, atHour, directory },
+    });
+    return (schedule.nextAt ?? 0) - clock.now() + 1_000;
+  };
+  const untilDue = await due(4);
+  assert.deepEqual(readdirSync(directory), []);
+  back();
+  await clock.advance(untilDue);
+  await scheduledBackups(house, 2);
+  await clock.advance(await due(5));
+  await scheduledBackups(house, 3);
+  assert.equal(ours().length, 1, 'one is kept, the marker is none of them');
+  assert.ok(existsSync(join(directory, '.hearth-backups')));
+
+  // As a folder was left that was chosen before folders were marked: what is in it says enough.
+  rmSync(join(directory, '.hearth-backups'));
+  assert.equal((await house.call('GET /backups')).problem, undefined);
+  const { jobId } = await house.call('POST /backups', { body: { media: false } });
+  assert.equal((await house.finished(jobId)).state, 'done');
+  assert.ok(existsSync(join(directory, '.hearth-backups')));
+
+  // Somebody else's backups say nothing; the person does.
+  await using other = await makeHouse('other.test', 1_000);
+  away();
+  await backUp(other.dataDir, join(directory, 'hearth-other.test-1.hearthbackup'));
+  assert.equal((await house.call('GET /backups')).isUnknownFolder, true);
+  const anew = await house.call('PUT /backups/schedule', { body: { ...daily, directory, isChosenAnew: true } });
+  assert.deepEqual([anew.problem, anew.isUnknownFolder], [undefined, undefined]);
+  const again = await house.call('POST /backups', { body: { media: false } });
+  assert.equal((await house.finished(again.jobId)).state, 'done');
 });

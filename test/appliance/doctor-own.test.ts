@@ -8,9 +8,10 @@ import { test } from 'node:test';
 import type { DoctorReport } from '../../server/appliance/contract.ts';
 import { run } from '../../server/cli/run.ts';
 import { makeDataDir } from '../../server/config/data-dir.ts';
-import { TestAppliance } from './appliance-kit.ts';
+import { TestAppliance, type TestApplianceOptions } from './appliance-kit.ts';
 import { signRequest } from '../../server/federation/request-signing.ts';
 import type { ServerName } from '../../server/matrix/identifiers.ts';
+import { ManualClock } from '../kit/manual-clock.ts';
 import { eventually } from '../kit/test-network.ts';
 import { startNginx } from './world/front-programs.ts';
 import { isInstalled } from './world/turn-servers.ts';
@@ -31,7 +32,10 @@ class House implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  static async start({ believesProxy = true } = {}): Promise<House> {
+  static async start({
+    believesProxy = true,
+    ...more
+  }: { believesProxy?: boolean } & Pick<TestApplianceOptions, 'clock' | 'watchesReach'> = {}): Promise<House> {
     const world = await FakeWorld.start();
     world.hosts.set(NAME, { ipv4: [V4] });
     const dir = mkdtempSync(join(tmpdir(), 'hearth-doctor-'));
@@ -44,6 +48,7 @@ class House implements AsyncDisposable {
     }
     const view = world.view();
     const house = await TestAppliance.start({
+      ...more,
       dataDir: dir,
       network: {
         dial: view.dial,
@@ -161,6 +166,38 @@ test('what cannot be reached from inside may still be reached from outside, and 
   }
   house.world.hosts.set(NAME, { ipv4: ['192.168.1.20'] });
   assert.match(wordsOf(await house.look(), 'port'), /^bad: Nothing listens/, 'at home there is no router in between');
+});
+
+test('the line of truth follows what the house finds of its own accord: unchecked, online, unreachable, online again', async () => {
+  const clock = new ManualClock(Date.now());
+  await using house = await House.start({ clock, watchesReach: true });
+  const { state } = house.house.appliance.keeper;
+  assert.ok(state.kind === 'running');
+  await state.homeserver.ports.accounts.createAdministrator({ username: 'elrond', password: 'a quiet evening' });
+  await house.front();
+  const seen = async (): Promise<string> => {
+    const { line, reasons } = await house.house.call('GET /status');
+    return `${line}, ${reasons[0]?.kind}`;
+  };
+  /** Time goes on until the house has looked anew. */
+  const becomes = (expected: string): Promise<true> =>
+    eventually(`it is ${expected}`, async () => {
+      await clock.advance(30_000);
+      return (await seen()) === expected || undefined;
+    });
+  assert.equal(await seen(), 'needs-you, unchecked');
+  await becomes('online, well');
+
+  house.world.hosts.delete(NAME);
+  assert.equal(await seen(), 'online, well', 'nobody has looked since');
+  await house.house.call('POST /server/wake');
+  await becomes('unreachable, unreachable');
+  const { reasons } = await house.house.call('GET /status');
+  assert.ok(reasons[0]?.nextStep !== undefined && reasons[0].page === 'reach', JSON.stringify(reasons));
+
+  house.world.hosts.set(NAME, { ipv4: [V4] });
+  await house.house.call('POST /server/wake');
+  await becomes('online, well');
 });
 
 test('while it is paused, our own server is said not to answer', async () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../server/util/clock.ts';
+import { ManualClock } from '../kit/manual-clock.ts';
 import { expectError, expectOk } from '../kit/test-client.ts';
+import type { TestAppliance } from './appliance-kit.ts';
 import { homeserverOf, logIn, moveIn, PASSWORD, roomyDataDir, startRoomy, visitor } from './household-kit.ts';
 
 test('somebody comes by an invitation though registration is closed, once', async () => {
@@ -86,4 +88,48 @@ test('who tries tokens is held up, and who has a good one is not', async () => {
   assert.match(String(held.body), /Please wait a moment/, 'in words, and not as an API');
   assert.equal(statuses[0], 403);
   assert.equal(statuses.at(-1), 429);
+});
+
+test('an invitation that is used up or expired leaves the list 30 days later, and no other does', async () => {
+  const DAY = 86_400_000;
+  using dataDir = roomyDataDir();
+  const begin = new ManualClock().now();
+  const on = (day: number): Promise<TestAppliance> =>
+    startRoomy(dataDir, { clock: new ManualClock(begin + day * DAY) });
+  const invite = async (house: TestAppliance, note: string, limits: object = {}): Promise<string> =>
+    (await house.call('POST /invitations', { body: { note, ...limits } })).token;
+  const join = async (house: TestAppliance, token: string, username: string): Promise<void> =>
+    void expectOk(await visitor(house).post('/_hearth/join', { token, username, password: PASSWORD }));
+  let used = '';
+  {
+    await using house = await on(0);
+    await invite(house, 'unused');
+    await join(house, await invite(house, 'half', { uses: 2 }), 'ben');
+    await join(house, await invite(house, 'expires', { uses: 2, expiresAt: begin + 2 * DAY }), 'carla');
+    used = await invite(house, 'used');
+  }
+  {
+    await using house = await on(1);
+    await join(house, used, 'dora');
+  }
+  for (const [day, left] of [
+    [30.9, ['expires', 'half', 'unused', 'used']],
+    [31.1, ['expires', 'half', 'unused']],
+    [32.1, ['half', 'unused']],
+  ] as const) {
+    await using house = await on(day);
+    const { invitations } = await house.call('GET /invitations');
+    assert.deepEqual(invitations.map(({ note }) => String(note)).toSorted(), left, `on day ${day}`);
+  }
+});
+
+test('the list of invitations is cleared while the server runs, too', async () => {
+  const clock = new ManualClock();
+  using dataDir = roomyDataDir();
+  await using house = await startRoomy(dataDir, { clock });
+  await house.call('POST /invitations', { body: { expiresAt: clock.now() + 1_000 } });
+  assert.equal((await house.call('GET /invitations')).invitations.length, 1);
+  clock.setWallClock(clock.now() + 31 * 86_400_000);
+  await clock.advance(3_600_000);
+  assert.deepEqual((await house.call('GET /invitations')).invitations, []);
 });

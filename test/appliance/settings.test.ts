@@ -8,7 +8,9 @@ import { configFile } from '../../server/appliance-ports/config-file.ts';
 import { editConfigText } from '../../server/config/edit.ts';
 import { ConfigError } from '../../server/config/problems.ts';
 import { tempDir } from '../config/files.ts';
+import { expectError, expectOk } from '../kit/test-client.ts';
 import { TestAppliance } from './appliance-kit.ts';
+import { moveIn, PASSWORD, roomyDataDir, startRoomy, visitor, welcome } from './household-kit.ts';
 
 test('a setting is written where it belongs, and every comment and other line stays', async () => {
   await using house = await TestAppliance.start();
@@ -139,6 +141,50 @@ test('who may come is closed until it is opened, by invitation or to everybody, 
   await house.call('PUT /registration', { body: { mode: 'closed' } });
   assert.equal((await house.call('GET /registration')).mode, 'closed');
   assert.equal(config()['enable_registration_without_verification'], undefined);
+});
+
+test('closing counts at once, also for who is half way in; opening again waits for a restart; invitations go on', async () => {
+  using data = roomyDataDir({
+    config: { enable_registration: true, enable_registration_without_verification: true },
+  });
+  await using house = await startRoomy(data);
+  await moveIn(house, 'anna');
+  const path = '/_matrix/client/v3/register';
+  const register = (username: string, auth?: object) =>
+    visitor(house).post(path, { username, password: PASSWORD, ...(auth === undefined ? {} : { auth }) });
+  const isDue = async (): Promise<boolean> => (await house.call('GET /status')).restartDue === true;
+  const begun = await register('spam1');
+  assert.equal(begun.status, 401);
+  expectOk(await register('spam1', { type: 'm.login.dummy', session: begun.body.session }));
+  const halfWay = await register('spam2');
+
+  assert.deepEqual(await house.call('PUT /registration', { body: { mode: 'invitation' } }), { needsRestart: false });
+  assert.equal((await register('spam2', { type: 'm.login.dummy', session: halfWay.body.session })).status, 401);
+  assert.deepEqual((await register('spam3')).body.flows, [{ stages: ['m.login.registration_token'] }]);
+  assert.equal(await isDue(), false, 'it is as the file says');
+
+  assert.deepEqual(await house.call('PUT /registration', { body: { mode: 'closed' } }), { needsRestart: false });
+  expectError(await register('spam2', { type: 'm.login.dummy', session: halfWay.body.session }), 403, 'M_FORBIDDEN');
+  expectError(await register('spam3'), 403, 'M_FORBIDDEN');
+  assert.equal((await house.call('GET /registration')).until, undefined);
+  assert.equal(await isDue(), false);
+  await welcome(house, 'ben');
+
+  assert.deepEqual(await house.call('PUT /registration', { body: { mode: 'open' } }), { needsRestart: true });
+  const { mode, until } = await house.call('GET /registration');
+  assert.deepEqual([mode, until], ['open', 'closed'], 'the file is what it was, and the server is not');
+  assert.equal(await isDue(), true);
+  expectError(await register('carla'), 403, 'M_FORBIDDEN');
+  await house.call('POST /server/restart');
+  assert.equal(await isDue(), false);
+  assert.equal((await register('carla')).status, 401);
+
+  const file = join(house.dataDir, 'homeserver.yaml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('enable_registration: true', 'enable_registration: false'));
+  assert.deepEqual([(await house.call('GET /registration')).until, await isDue()], ['open', true], 'closed by hand');
+  assert.deepEqual(await house.call('PUT /registration', { body: { mode: 'closed' } }), { needsRestart: false });
+  assert.equal(await isDue(), false);
+  expectError(await register('carla'), 403, 'M_FORBIDDEN');
 });
 
 test('every setting is an option there is, of the kind it is shown as', (t) => {

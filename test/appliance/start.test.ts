@@ -153,9 +153,62 @@ test('neither a log nor files for other programs that cannot be written keep the
   assert.match(out, /the log file cannot be opened/);
 });
 
+/** One server, of one name, that one person runs; and setting it up is over. */
+async function isWholeAndFinal(control: Control): Promise<void> {
+  const { isDone, nameIsFinal, draft } = await ask(control, 'GET', '/setup');
+  assert.deepEqual([isDone, nameIsFinal], [true, true]);
+  assert.equal((draft as { serverName: string }).serverName, 'hearth.home.arpa');
+  const { people } = (await ask(control, 'GET', '/people')) as { people: { userId: string; isAdmin: boolean }[] };
+  assert.deepEqual(
+    people.map(({ userId, isAdmin }) => [userId, isAdmin]),
+    [['@nora:hearth.home.arpa', true]],
+  );
+  const second = { username: 'mallory', password: 'a quiet evening' };
+  assert.equal((await ask(control, 'POST', '/setup/finish', second))['errcode'], 'M_FORBIDDEN');
+  const another = { reach: 'home', serverName: 'other.home.arpa' };
+  assert.equal((await ask(control, 'PUT', '/setup', another))['errcode'], 'M_FORBIDDEN');
+}
+
+test('killed between the steps, setting up goes on where it was; killed right after the last one, it is over', {
+  skip: WINDOWS,
+}, async (t) => {
+  const dataDir = join(tempDir(t), 'data');
+  const first = start(t, dataDir);
+  await first.until(/Open /);
+  const before = await isReady(dataDir);
+  assert.equal((await ask(before, 'GET', '/setup'))['nameIsFinal'], false);
+  const answers = { reach: 'domain', serverName: 'first.example', publicUrl: 'https://chat.first.example' };
+  await ask(before, 'PUT', '/setup', answers);
+  first.child.kill('SIGKILL');
+  await once(first.child, 'exit');
+
+  const second = start(t, dataDir);
+  await second.until(/Open /);
+  const between = await isReady(dataDir);
+  const { isDone, nameIsFinal, draft } = await ask(between, 'GET', '/setup');
+  assert.deepEqual([isDone, nameIsFinal, draft], [false, false, answers]);
+  assert.equal((await ask(between, 'GET', '/status'))['line'], 'setup');
+  // Nothing is final yet: it may become another one.
+  await ask(between, 'PUT', '/setup', { reach: 'home', serverName: 'hearth.home.arpa' });
+  const account = { username: 'nora', password: 'a quiet evening' };
+  const done = await ask(between, 'POST', '/setup/finish', account);
+  assert.equal(done['userId'], '@nora:hearth.home.arpa', JSON.stringify(done));
+  second.child.kill('SIGKILL');
+  await once(second.child, 'exit');
+
+  const third = start(t, dataDir);
+  await third.until(/Open /);
+  const after = await isReady(dataDir);
+  assert.equal((await ask(after, 'GET', '/status'))['line'], 'network-only');
+  await isWholeAndFinal(after);
+  assert.equal((await ask(after, 'GET', '/connect'))['userId'], '@nora:hearth.home.arpa');
+  third.child.kill('SIGTERM');
+  assert.equal((await third.ended()).code, 0);
+});
+
 test('killed at any moment of the last step, setting up can be done again', { skip: WINDOWS }, async (t) => {
   const account = { username: 'nora', password: 'a quiet evening' };
-  const moments: readonly (readonly [string, (dataDir: string) => boolean])[] = [
+  const moments: readonly (readonly [string, (dataDir: string) => boolean | Promise<boolean>])[] = [
     ['before anything was done', () => true],
     ['the new key is there', (dataDir) => existsSync(join(dataDir, 'hearth.home.arpa.signing.key'))],
     ['the old database is set aside', (dataDir) => existsSync(join(dataDir, 'homeserver.db.unused'))],
@@ -167,6 +220,10 @@ test('killed at any moment of the last step, setting up can be done again', { sk
       'the new database is there',
       (dataDir) => existsSync(join(dataDir, 'homeserver.db.unused')) && existsSync(join(dataDir, 'homeserver.db')),
     ],
+    [
+      'the account is there, and maybe nobody has been told',
+      async (dataDir) => (await ask(control(dataDir), 'GET', '/status'))['line'] === 'network-only',
+    ],
   ];
   for (const [moment, hasCome] of moments) {
     const dataDir = join(tempDir(t), 'data');
@@ -176,7 +233,7 @@ test('killed at any moment of the last step, setting up can be done again', { sk
     await ask(own, 'PUT', '/setup', { reach: 'home', serverName: 'hearth.home.arpa' });
     const finishing = ask(own, 'POST', '/setup/finish', account).catch(() => undefined);
     // Nothing is waited for but the moment itself.
-    while (!hasCome(dataDir)) await new Promise((resolve) => setImmediate(resolve));
+    while (!(await hasCome(dataDir))) await new Promise((resolve) => setImmediate(resolve));
     first.child.kill('SIGKILL');
     await Promise.all([once(first.child, 'exit'), finishing]);
 
@@ -186,8 +243,13 @@ test('killed at any moment of the last step, setting up can be done again', { sk
     const { line } = await ask(again, 'GET', '/status');
     assert.ok(line === 'setup' || line === 'network-only', `${moment}: ${String(line)}`);
     if (line === 'setup') {
-      const setup = (await ask(again, 'GET', '/setup')) as { draft: { serverName: string } };
-      assert.equal(setup.draft.serverName, 'hearth.home.arpa', 'the answers are still there');
+      const setup = await ask(again, 'GET', '/setup');
+      assert.equal(
+        (setup['draft'] as { serverName: string }).serverName,
+        'hearth.home.arpa',
+        'the answers are still there',
+      );
+      assert.equal(setup['nameIsFinal'], false, 'nobody has an account of that name');
       const done = await ask(again, 'POST', '/setup/finish', account);
       assert.equal(done['userId'], '@nora:hearth.home.arpa', `${moment}: ${JSON.stringify(done)}`);
     }
@@ -197,6 +259,7 @@ test('killed at any moment of the last step, setting up can be done again', { sk
       body: JSON.stringify(account),
     });
     assert.equal(session.status, 200, moment);
+    await isWholeAndFinal(again);
     second.child.kill('SIGKILL');
     await once(second.child, 'exit');
   }

@@ -17,6 +17,10 @@ export const backups = {
   'backups.estimate': 'The next one takes about',
   'backups.problem': 'The folder of the backups cannot be used now',
   'backups.problem-text': 'Which backups are in it cannot be seen either.',
+  'backups.anew': 'Use this folder',
+  'backups.anew-title': 'Use this folder as it is?',
+  'backups.anew-text':
+    'If {directory} belongs to a disk that is not connected now, backups would go to the disk of this computer instead. Look first whether it is connected.',
   'backups.tight': 'The disk is nearly full',
   'backups.tight-text': 'The next backup takes about {need}, and {free} are free.',
   'backups.list': 'Your backups',

@@ -106,7 +106,8 @@ export const people = {
 
 export const invitations = {
   'invitations.title': 'Invitations',
-  'invitations.lead': 'Whoever opens such a link chooses a name and a password and has an account here.',
+  'invitations.lead':
+    'Whoever opens such a link chooses a name and a password and has an account here. Used or expired ones leave the list after 30 days.',
   'invitations.new': 'New invitation',
   'invitations.none': 'No invitations',
   'invitations.none-text': 'Make one, and send its link or let it be scanned.',

@@ -17,6 +17,11 @@ export const registration = {
   'registration.open-action': 'Open to everybody',
   'registration.open-is': 'Anybody can make an account here',
   'registration.saved': 'Who may come has been changed.',
+  'registration.saved-now': 'Who may come has been changed, as of now.',
+  'registration.when': 'Letting fewer people in counts at once, letting more in after a restart.',
+  'registration.until': 'This counts after a restart',
+  'registration.until-text': 'Until then this holds: {mode}.',
   'registration.tokens': 'Invitations',
-  'registration.tokens-lead': 'Links and tokens that let somebody in, whatever is chosen above.',
+  'registration.tokens-lead':
+    'Links and tokens that let somebody in, whatever is chosen above. Those that are used or expired leave the list after 30 days.',
 } as const;

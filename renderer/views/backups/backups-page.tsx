@@ -3,6 +3,8 @@ import { useLocation } from 'wouter';
 import type { BackupFile, BackupResult, Backups } from '../../../server/appliance/contract.ts';
 import { useCall } from '../../api/calls.ts';
 import { Button, ButtonLink } from '../../components/button.tsx';
+import { useDeed } from '../../components/deed.tsx';
+import { useConfirm } from '../../components/dialog.tsx';
 import { JobNotice } from '../../components/jobs.tsx';
 import { Card, Facts, Loaded, Notice, Page } from '../../components/page.tsx';
 import { Ago, useNow } from '../../components/time.tsx';
@@ -135,14 +137,18 @@ function Made({ result: { name, bytes, missingMedia, damagedMedia } }: { result:
 
 /** Whether there is something to go back to. */
 function State({ backups }: { backups: Backups }): ReactNode {
-  const { schedule, directory, freeBytes, estimateBytes, lastFailure, problem } = backups;
+  const { schedule, directory, freeBytes, estimateBytes, lastFailure, problem, isUnknownFolder } = backups;
   const isTight = problem === undefined && estimateBytes > freeBytes * TIGHT;
   return (
     <Card>
       {problem === undefined ? (
         <Newest backups={backups} />
       ) : (
-        <Notice tone="bad" title={text('backups.problem')}>
+        <Notice
+          tone="bad"
+          title={text('backups.problem')}
+          actions={isUnknownFolder === true && <ChooseAnew schedule={schedule} />}
+        >
           <p className="break">{problem}</p>
           <p>{text('backups.problem-text')}</p>
         </Notice>
@@ -179,6 +185,29 @@ function State({ backups }: { backups: Backups }): ReactNode {
         ]}
       />
     </Card>
+  );
+}
+
+/** For a folder in which nothing says that it is the one that was chosen. */
+function ChooseAnew({ schedule }: { schedule: Backups['schedule'] }): ReactNode {
+  const save = useDeed('PUT /backups/schedule');
+  const confirm = useConfirm();
+  const { hasPassphrase: _hasPassphrase, nextAt: _nextAt, ...plan } = schedule;
+  return (
+    <Button
+      size="small"
+      isBusy={save.isRunning}
+      onPress={async () => {
+        const isMeant = await confirm({
+          title: text('backups.anew-title'),
+          text: text('backups.anew-text', { directory: schedule.directory ?? '' }),
+          action: text('backups.anew'),
+        });
+        if (isMeant) await save.run({ body: { ...plan, isChosenAnew: true } });
+      }}
+    >
+      {text('backups.anew')}
+    </Button>
   );
 }
 

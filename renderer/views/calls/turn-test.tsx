@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react';
 import type { Calls } from '../../../server/appliance/contract.ts';
-import { useAct, useJob, useJobs } from '../../api/calls.ts';
+import { useAct, useJob, useJobs, useWatch } from '../../api/calls.ts';
 import { Button } from '../../components/button.tsx';
 import { JobProgress } from '../../components/jobs.tsx';
 import { Card, EmptyState, Notice, sayFailure } from '../../components/page.tsx';
@@ -11,6 +11,7 @@ import { Report } from '../reach/doctor.tsx';
 export function TurnTest({ calls: { settings, last } }: { calls: Calls }): ReactNode {
   const start = useAct('POST /calls/test');
   const started = useJob(start.answer?.jobId);
+  useWatch(start.answer?.jobId, 'every-end');
   const jobs = useJobs();
   const running =
     started?.state === 'running' ? started : jobs.find(({ kind, state }) => kind === 'turn' && state === 'running');

@@ -1,6 +1,6 @@
 import type { DoctorReport, Job } from '../../../server/appliance/contract.ts';
 import type { Failure } from '../../api/api.ts';
-import { type Read, useAct, useCall, useJob, useJobs } from '../../api/calls.ts';
+import { type Read, useAct, useCall, useJob, useJobs, useWatch } from '../../api/calls.ts';
 
 export interface DoctorDesk {
   /** `last`: the last look at this server. `latest`: the look at any server that is under way or was last. */
@@ -21,6 +21,7 @@ export function useDoctor(): DoctorDesk {
   const start = useAct('POST /doctor');
   const jobs = useJobs();
   const started = useJob(start.answer?.jobId);
+  useWatch(start.answer?.jobId, 'every-end');
   return {
     read,
     running:

@@ -44,7 +44,7 @@ const ICONS = { closed: 'lock', invitation: 'ticket', open: 'globe' } as const;
 const MODES = ['closed', 'invitation', 'open'] as const satisfies readonly RegistrationMode[];
 
 function Modes({ registration }: { registration: Registration }): ReactNode {
-  const { mode, openIsSafe, reasons } = registration;
+  const { mode, until, openIsSafe, reasons } = registration;
   const [wanted, setWanted] = useState<RegistrationMode>(mode);
   const save = useDeed('PUT /registration');
   const confirm = useConfirm();
@@ -64,7 +64,7 @@ function Modes({ registration }: { registration: Registration }): ReactNode {
     const changed = await save.run({ body: { mode: wanted } });
     if (changed === undefined) return;
     note(changed);
-    toast.done(text('registration.saved'));
+    toast.done(text(changed.needsRestart ? 'registration.saved' : 'registration.saved-now'));
   };
   return (
     <div className="stack">
@@ -90,8 +90,19 @@ function Modes({ registration }: { registration: Registration }): ReactNode {
           <Reasons reasons={reasons} />
         </Notice>
       )}
+      {until !== undefined && (
+        <Notice title={text('registration.until')} isLive>
+          {text('registration.until-text', { mode: text(`registration.${until}`) })}
+        </Notice>
+      )}
+      <p className="muted small">{text('registration.when')}</p>
       <div className="row">
-        <Button kind="primary" isBusy={save.isRunning} isDisabled={wanted === mode} onPress={press}>
+        <Button
+          kind="primary"
+          isBusy={save.isRunning}
+          isDisabled={wanted === mode && until === undefined}
+          onPress={press}
+        >
           {text('common.save')}
         </Button>
       </div>

@@ -1,7 +1,7 @@
 import { type ReactNode, useState } from 'react';
 import { useLocation } from 'wouter';
 import type { RoomDetails } from '../../../server/appliance/contract.ts';
-import { useJob, useJobEndings } from '../../api/calls.ts';
+import { useJob, useJobEndings, useWatch } from '../../api/calls.ts';
 import { Button } from '../../components/button.tsx';
 import { useDeed } from '../../components/deed.tsx';
 import { useConfirm } from '../../components/dialog.tsx';
@@ -15,12 +15,15 @@ import { roomName } from './room-name.tsx';
 
 /** Leaving, blocking and removing a room. */
 export function RoomActions({ room }: { room: RoomDetails }): ReactNode {
-  const [jobId, setJobId] = useState<string>();
+  const [work, setWork] = useState<{ readonly kind: 'leave' | 'purge'; readonly jobId: string }>();
+  const jobId = work?.jobId;
   const isUnderWay = useJob(jobId)?.state === 'running';
   // A room that was removed, or never was here, may still be blocked.
   const isKept = room.version !== '';
   const [, go] = useLocation();
   const toast = useToast();
+  // Of a room that was removed it is told below how much went.
+  useWatch(jobId, work?.kind === 'purge' ? 'every-end' : 'failures');
   useJobEndings((job) => {
     // What is left of it is nothing to look at.
     if (job.id !== jobId || job.kind !== 'purge' || job.state !== 'done') return;
@@ -37,9 +40,13 @@ export function RoomActions({ room }: { room: RoomDetails }): ReactNode {
     <Card title={text('room.actions')}>
       <JobNotice jobId={jobId} />
       <ul className="danger-zone">
-        {isKept && <Leave room={room} isDisabled={isUnderWay} onStarted={setJobId} />}
+        {isKept && (
+          <Leave room={room} isDisabled={isUnderWay} onStarted={(id) => setWork({ kind: 'leave', jobId: id })} />
+        )}
         <Block room={room} />
-        {isKept && <Purge room={room} isDisabled={isUnderWay} onStarted={setJobId} />}
+        {isKept && (
+          <Purge room={room} isDisabled={isUnderWay} onStarted={(id) => setWork({ kind: 'purge', jobId: id })} />
+        )}
       </ul>
     </Card>
   );

@@ -1,7 +1,7 @@
 import { type ReactNode, useState } from 'react';
 import { Refusal } from '../../api/api.ts';
 import type { RestoreResult } from '../../../server/appliance/contract.ts';
-import { useAct, useJob } from '../../api/calls.ts';
+import { useAct, useJob, useWatch } from '../../api/calls.ts';
 import { pathChooser } from '../../api/shell.ts';
 import { Button, ButtonLink } from '../../components/button.tsx';
 import { PasswordField, TextField } from '../../components/fields.tsx';
@@ -18,6 +18,7 @@ export function RestorePage(): ReactNode {
   const [passphrase, setPassphrase] = useState('');
   const restore = useAct('POST /restore');
   const job = useJob(restore.answer?.jobId);
+  useWatch(restore.answer?.jobId, 'every-end');
   const choose = pathChooser();
   const { failure } = restore;
   const faultAt = failure instanceof Refusal ? failure.field : undefined;

@@ -97,18 +97,15 @@ function isNotSaidElsewhere({ kind }: Reason): boolean {
 
 function ReasonItem({ reason }: { reason: Reason }): ReactNode {
   const page = findPage(reason.page);
+  const link = page !== undefined && page.id !== 'status' && (
+    <TextLink href={`#/${page.id}`}>{text('status.see', { page: text(page.title) })}</TextLink>
+  );
   return (
     <li>
       <p className="break">{reason.text}</p>
-      {reason.nextStep !== undefined && (
+      {(reason.nextStep !== undefined || link !== false) && (
         <NextStep>
-          {reason.nextStep}
-          {page !== undefined && page.id !== 'status' && (
-            <>
-              {' '}
-              <TextLink href={`#/${page.id}`}>{text('status.see', { page: text(page.title) })}</TextLink>
-            </>
-          )}
+          {reason.nextStep} {link}
         </NextStep>
       )}
     </li>

@@ -9,7 +9,11 @@ export function backupCalls(backups: Backups): ControlCall[] {
   return [
     call('GET /backups', { handle: () => backups.list() }),
     call('PUT /backups/schedule', {
-      body: Type.Object({ ...scheduleFields, passphrase: Type.Optional(passphrase) }),
+      body: Type.Object({
+        ...scheduleFields,
+        passphrase: Type.Optional(passphrase),
+        isChosenAnew: Type.Optional(Type.Boolean()),
+      }),
       handle: ({ body }) => {
         backups.setSchedule(body);
         return backups.list();

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { forbidden, MatrixError } from '../../matrix/errors.ts';
 import type { Clock } from '../../util/clock.ts';
@@ -11,7 +11,7 @@ import type { Keeper } from '../lifecycle/keeper.ts';
 import { backupPath, type Listed, listBackups, removeBackup } from './catalogue.ts';
 import type { Disk } from './disk.ts';
 import type { KeyCost } from './format.ts';
-import { nameWork } from './leftovers.ts';
+import { lookAtFolder, mark, takeFolder } from './folder.ts';
 import { backupName, estimateBytes, type MadeBackup, makeBackup } from './make.ts';
 import type { BackupSource } from './port.ts';
 import { openBackup } from './read.ts';
@@ -99,14 +99,16 @@ export class Backups {
     let listed: Listed[] = [];
     let freeBytes = 0;
     let problem: string | undefined;
+    let isUnknown = false;
     try {
-      this.#findDirectory();
+      await this.#findDirectory(await this.#withSource(({ serverName }) => serverName));
       listed = await listBackups(directory);
       freeBytes = await disk.freeBytes(directory);
     } catch (error) {
       const explained = explainDisk(error, `The folder ${directory} cannot be used`);
       if (!(explained instanceof MatrixError)) throw error;
       problem = explained.message;
+      isUnknown = error instanceof UnknownFolder;
     }
     return {
       directory,
@@ -124,12 +126,13 @@ export class Backups {
       estimateBytes: (await this.#withSource((source) => estimateBytes(source, schedule.media))) ?? 0,
       ...(failure === undefined ? {} : { lastFailure: failure }),
       ...(problem === undefined ? {} : { problem }),
+      ...(isUnknown ? { isUnknownFolder: true } : {}),
     };
   }
 
   /** Changes the plan. Throws a refusal for a passphrase that is too short or missing, or a folder that cannot be used. */
-  setSchedule({ passphrase, directory: wanted, ...plan }: BackupSchedule): void {
-    const { secrets, announcer } = this.#needs;
+  setSchedule({ passphrase, directory: wanted, isChosenAnew, ...plan }: BackupSchedule): void {
+    const { secrets, announcer, random } = this.#needs;
     // Within the data it moves with them.
     const isOwn = wanted === undefined || wanted === this.#ownDirectory;
     const schedule = isOwn ? plan : { ...plan, directory: wanted };
@@ -138,7 +141,7 @@ export class Backups {
       throw refusal('Backups on schedule need a passphrase', { field: 'passphrase' });
     }
     // One that is chosen already may be on a disk that is not connected at the moment.
-    if (!isOwn && wanted !== this.directory) this.#checkDirectory(wanted);
+    if (!isOwn && (isChosenAnew === true || wanted !== this.directory)) takeFolder(wanted, random);
     if (passphrase !== undefined) secrets.put(PASSPHRASE, passphrase);
     this.#schedule.change(schedule);
     announcer.moved('backups');
@@ -311,7 +314,8 @@ export class Backups {
     if (source === undefined) throw refusal('There is nothing to back up');
     const { directory } = this;
     try {
-      this.#findDirectory();
+      await this.#findDirectory(source.serverName);
+      if (directory !== this.#ownDirectory) markOrExplain(directory);
       const now = clock.now();
       const made = await makeBackup({
         ...this.#needs,
@@ -372,25 +376,11 @@ export class Backups {
     this.#records.put({ ...rest, verified: others });
   }
 
-  #checkDirectory(directory: string): void {
-    const field = 'directory';
-    if (!isAbsolute(directory)) throw refusal('The whole path of the folder is needed', { field });
-    using probe = nameWork(this.#needs.random);
-    const file = join(directory, `.hearth-${probe.name}.part`);
-    try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      writeFileSync(file, '', { flag: 'wx' });
-      rmSync(file);
-    } catch (error) {
-      throw refusal(describe(explainDisk(error, 'That folder cannot be used')), { field });
-    }
-  }
-
   /**
-   * Throws a refusal where the folder of backups is not there. One that was chosen is not made anew: most likely it is on a disk
-   * that is not connected, and the backup would go to the one that is.
+   * Throws a refusal where the folder of backups is not there. One that was chosen is not made anew, and one that nobody knows is
+   * not used: most likely it is on a disk that is not connected, and the backup would go to the one that is.
    */
-  #findDirectory(): void {
+  async #findDirectory(serverName: string | undefined): Promise<void> {
     const { directory } = this;
     if (directory === this.#ownDirectory) {
       try {
@@ -398,9 +388,17 @@ export class Backups {
       } catch (error) {
         throw explainDisk(error, `The folder ${directory} cannot be used`);
       }
-    } else if (!existsSync(directory)) {
+      return;
+    }
+    const state = await lookAtFolder(directory, serverName);
+    if (state === 'missing') {
       const advice = 'If it is on another disk, connect that; otherwise choose another folder.';
       throw refusal(`The folder ${directory} is not there. ${advice}`, { status: 507 });
+    }
+    if (state === 'unknown') {
+      const why = 'nothing in it is of this server.';
+      const advice = 'Connect the disk; if this is the folder that is meant, choose it anew.';
+      throw new UnknownFolder(`The disk of the folder ${directory} is not connected: ${why} ${advice}`);
     }
   }
 
@@ -415,6 +413,22 @@ export class Backups {
     } finally {
       opened.close();
     }
+  }
+}
+
+/** In the place of the folder that was chosen there is one that nobody knows. */
+class UnknownFolder extends MatrixError {
+  constructor(message: string) {
+    super('M_UNKNOWN', message, { status: 507 });
+  }
+}
+
+/** For a folder that was chosen when none were marked. */
+function markOrExplain(directory: string): void {
+  try {
+    mark(directory);
+  } catch (error) {
+    throw explainDisk(error, `The folder ${directory} cannot be used`);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { JsonValue } from '../../matrix/json.ts';
+import type { RegistrationMode } from '../contract.ts';
 
 /** homeserver.yaml, as far as the interface reads and changes it. */
 export interface ConfigFile {
@@ -14,6 +15,13 @@ export interface ConfigFile {
    * afterwards. Throws a MatrixError with the `field` that is at fault.
    */
   edit(changes: Readonly<Record<string, JsonValue | undefined>>): void;
+}
+
+/** Who may make an account at the homeserver that runs. */
+export interface RegistrationPort {
+  readonly mode: RegistrationMode;
+  /** At once, and until the next start. Changes nothing where that would let more people in. */
+  tighten(mode: RegistrationMode): void;
 }
 
 export interface ConfigReading {

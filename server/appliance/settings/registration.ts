@@ -1,6 +1,13 @@
 import type { Registration, RegistrationMode } from '../contract.ts';
 import type { ConfigReading } from './port.ts';
 
+/** What these say by themselves or together is the mode. */
+export const MODE_OPTIONS: ReadonlySet<string> = new Set([
+  'enable_registration',
+  'enable_registration_without_verification',
+  'registration_requires_token',
+]);
+
 /** Who may make an account, as the configuration has it. */
 export function readRegistration(reading: Pick<ConfigReading, 'value'>): Registration {
   const isOn = (option: string): boolean => reading.value(option) === true;

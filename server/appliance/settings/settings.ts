@@ -3,8 +3,8 @@ import type { JsonValue } from '../../matrix/json.ts';
 import type { Changed, Registration, RegistrationMode, Setting, Settings, SettingValue } from '../contract.ts';
 import { catalogue, type CatalogueEntry, GENERAL } from './catalogue.ts';
 import { checkPort, portEntries } from './ports.ts';
-import type { ConfigFile, ConfigReading } from './port.ts';
-import { readRegistration, registrationChanges } from './registration.ts';
+import type { ConfigFile, ConfigReading, RegistrationPort } from './port.ts';
+import { MODE_OPTIONS, readRegistration, registrationChanges } from './registration.ts';
 
 interface SettingsNeeds {
   readonly file: ConfigFile;
@@ -13,6 +13,8 @@ interface SettingsNeeds {
   readonly onChanged: () => void;
   /** What the running homeserver was started with; undefined while none runs. */
   readonly inUse: () => { value(option: string): unknown } | undefined;
+  /** Of the running homeserver; undefined while none runs. */
+  readonly registration: () => RegistrationPort | undefined;
 }
 
 /** The ports stand where they are looked for, among what is general. */
@@ -42,11 +44,18 @@ export class SettingsDesk {
 
   /** Whether something stands in the file that the homeserver has not been started with, whoever wrote it. */
   #isRestartDue(reading: ConfigReading): boolean {
-    const { file, inUse } = this.#needs;
+    const { file, inUse, registration } = this.#needs;
     const running = inUse();
     if (running === undefined) return false;
+    // It may have been closed since it was started.
+    const mode = registration()?.mode;
+    if (mode !== undefined && mode !== readRegistration(reading).mode) return true;
     return file.options.some((option) => {
-      return !file.describe(option).reloads && !isSame(running.value(option), reading.value(option));
+      return (
+        !MODE_OPTIONS.has(option) &&
+        !file.describe(option).reloads &&
+        !isSame(running.value(option), reading.value(option))
+      );
     });
   }
 
@@ -90,12 +99,21 @@ export class SettingsDesk {
   }
 
   registration(): Registration {
-    return readRegistration(this.#needs.file.read());
+    const written = readRegistration(this.#needs.file.read());
+    const until = this.#needs.registration()?.mode;
+    return until === undefined || until === written.mode ? written : { ...written, until };
   }
 
+  /** Closing it counts at once: whoever does that may be doing it because of what comes in. */
   setRegistration(mode: RegistrationMode): Changed {
-    const { file } = this.#needs;
-    return this.#write(registrationChanges(mode, file.read()));
+    const { file, registration, onChanged } = this.#needs;
+    const changed = this.#write(registrationChanges(mode, file.read()));
+    const running = registration();
+    if (running === undefined) return changed;
+    const before = running.mode;
+    running.tighten(mode);
+    if (running.mode !== before) onChanged();
+    return { needsRestart: running.mode !== mode };
   }
 
   #write(changes: Readonly<Record<string, JsonValue | undefined>>): Changed {

@@ -35,6 +35,7 @@ import type { Proofs } from './service/proofs.ts';
 import { createOwners, type Owners } from './service/owners.ts';
 import { checkNewPassword, createPasswords } from './service/passwords.ts';
 import { createRegistration } from './service/registration.ts';
+import { createRegistrationGate, type RegistrationGate } from './service/registration-gate.ts';
 import { createSetup, type SetupLink } from './service/setup.ts';
 import { createSharedSecretRegistration } from './service/shared-secret.ts';
 import { createStages, stageParams } from './service/stages.ts';
@@ -58,6 +59,7 @@ export interface AccountsModule extends Module {
   readonly lookup: AccountLookup;
   readonly administration: AccountAdministration;
   readonly registrationTokens: RegistrationTokens;
+  readonly registrationGate: RegistrationGate;
   readonly setupLink: SetupLink;
   readonly owners: Owners;
   /** Path and query of the page on which somebody makes an account by a registration token. */
@@ -73,6 +75,8 @@ export interface AccountsModule extends Module {
 }
 
 const PRUNE_EVERY_MS = 3_600_000;
+/** How long a registration token that is good for nobody any more is kept, so that it can be seen what became of it. */
+const ENDED_TOKENS_KEPT_MS = 30 * 86_400_000;
 
 /** Accounts, logging in, and who someone is (spec: "Client Authentication"). */
 export function accounts(needs: AccountsNeeds): AccountsModule {
@@ -150,10 +154,12 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
     flowsOf,
     proofs,
   });
+  const registrationGate = createRegistrationGate(settings.registration);
   const registration = createRegistration({
     db,
     clock,
     settings,
+    gate: registrationGate,
     limit: limits.registration,
     users,
     tokenStore,
@@ -202,7 +208,10 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
   let timer: Timer | undefined;
   const prune = (): void => {
     sessions.prune();
-    db.write((tx) => tokenStore.removeExpiredLogin(tx, clock.now()));
+    db.write((tx) => {
+      tokenStore.removeExpiredLogin(tx, clock.now());
+      registrationTokenStore.removeEnded(tx, clock.now() - ENDED_TOKENS_KEPT_MS);
+    });
     timer = clock.after(PRUNE_EVERY_MS, prune);
   };
 
@@ -269,6 +278,7 @@ export function accounts(needs: AccountsNeeds): AccountsModule {
       hooks,
     }),
     registrationTokens: createRegistrationTokens({ db, clock, random, store: registrationTokenStore }),
+    registrationGate,
     setupLink: setup,
     owners: createOwners({
       db,

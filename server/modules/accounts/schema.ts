@@ -90,5 +90,11 @@ export const migrations: ModuleMigrations = {
         ALTER TABLE registration_tokens ADD COLUMN note TEXT;
         ALTER TABLE registration_tokens ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;`,
     },
+    {
+      sql: `
+        -- When somebody last made an account with it. Those that were used before this was noted count from now on.
+        ALTER TABLE registration_tokens ADD COLUMN last_used_ms INTEGER;
+        UPDATE registration_tokens SET last_used_ms = unixepoch() * 1000 WHERE completed > 0;`,
+    },
   ],
 };

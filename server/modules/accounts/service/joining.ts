@@ -77,7 +77,7 @@ export function createJoining(needs: {
       db.write((tx) => {
         // Somebody may have been quicker while the password was hashed.
         if (!tokens.reserve(tx, token, clock.now())) throw notGood();
-        tokens.complete(tx, token);
+        tokens.complete(tx, token, clock.now());
         maker.create(tx, { userId, kind: 'user', passwordHash, userType: settings.registration.defaultUserType });
       });
       return userId;

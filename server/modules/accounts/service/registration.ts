@@ -1,6 +1,13 @@
 import type { RateLimit } from '../../../http/rate-limit.ts';
 import type { Reply } from '../../../http/route.ts';
-import { forbidden, limitExceeded, missingParam, missingToken, unknownToken } from '../../../matrix/errors.ts';
+import {
+  forbidden,
+  limitExceeded,
+  type MatrixError,
+  missingParam,
+  missingToken,
+  unknownToken,
+} from '../../../matrix/errors.ts';
 import { localpartOf, type DeviceId, type UserId } from '../../../matrix/identifiers.ts';
 import { isJsonObject, type JsonObject } from '../../../matrix/json.ts';
 import type { Database, WriteTx } from '../../../storage/types.ts';
@@ -20,6 +27,7 @@ import {
   TERMS,
 } from './interactive-auth.ts';
 import type { Proofs } from './proofs.ts';
+import type { RegistrationGate } from './registration-gate.ts';
 import { provedAddress } from './stages.ts';
 import type { ApplicationServices } from './needs.ts';
 import { checkNewPassword, type Passwords } from './passwords.ts';
@@ -68,6 +76,7 @@ export interface RegistrationNeeds {
   readonly db: Database;
   readonly clock: { now(): number };
   readonly settings: AccountsSettings;
+  readonly gate: RegistrationGate;
   readonly limit: RateLimit;
   readonly users: UserStore;
   readonly tokenStore: TokenStore;
@@ -83,16 +92,17 @@ export interface RegistrationNeeds {
 
 export function createRegistration(needs: RegistrationNeeds): Registration {
   const { db, clock, settings, limit, users, tokenStore, tokens, passwords, usernames, maker, sessions } = needs;
-  const { registrationTokens, appservices, proofs } = needs;
-  const flows = (): readonly Flow[] => registrationFlows(settings.registration, proofs());
+  const { gate, registrationTokens, appservices, proofs } = needs;
+  const flows = (): readonly Flow[] =>
+    registrationFlows({ ...settings.registration, requiresToken: gate.mode !== 'open' }, proofs());
   const isOpen = (): boolean =>
-    settings.registration.enabled &&
+    gate.mode !== 'closed' &&
     settings.passwords.enabled === 'yes' &&
     settings.passwords.localDatabase &&
     flows().length > 0;
 
   function checkOpen(): void {
-    if (!isOpen()) throw forbidden('Registration is closed on this server');
+    if (!isOpen()) throw closed();
   }
 
   /** The guest whom an upgrade is for, by the hash of their token (spec: guest access). */
@@ -160,6 +170,9 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
       const { sessionId } = proof;
       const done = sessionId === undefined ? undefined : sessions.findOutcome(sessionId);
       if (done !== undefined) return repeat(done, body);
+      // It may have been closed, or a token be asked for, while the password was hashed and the proofs were looked at.
+      checkOpen();
+      if (gate.mode === 'invitation' && proof.completed[REGISTRATION_TOKEN] === undefined) throw closed();
       if (passwordHash === undefined) throw missingParam('A password is needed');
       limit.check(ip);
       return db.write((tx) => {
@@ -172,7 +185,7 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
           maker.promoteGuest(tx, userId, passwordHash, body.device_id);
         }
         const token = proof.completed[REGISTRATION_TOKEN];
-        if (typeof token === 'string') registrationTokens.complete(tx, token);
+        if (typeof token === 'string') registrationTokens.complete(tx, token, clock.now());
         for (const stage of [EMAIL, MSISDN]) {
           const proved = provedAddress(proof.completed[stage]);
           if (proved !== undefined) proofs().threepids?.add(tx, userId, proved);
@@ -227,6 +240,10 @@ export function createRegistration(needs: RegistrationNeeds): Registration {
     if (account === undefined || account.deactivated || account.locked) throw forbidden('This account is closed');
     return { userId, session: db.write((tx) => openSession(tx, userId, body)) };
   }
+}
+
+function closed(): MatrixError {
+  return forbidden('Registration is closed on this server');
 }
 
 /**

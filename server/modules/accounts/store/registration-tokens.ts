@@ -50,6 +50,7 @@ export class RegistrationTokenStore {
   readonly #reserve: WriteStatement;
   readonly #release: WriteStatement;
   readonly #complete: WriteStatement;
+  readonly #removeEnded: WriteStatement;
 
   constructor(db: Database) {
     this.#find = db.prepareRead(`SELECT ${COLUMNS} FROM registration_tokens WHERE token = ?`);
@@ -64,9 +65,13 @@ export class RegistrationTokenStore {
       WHERE token = ? AND (expires_ms IS NULL OR expires_ms > ?)
         AND (uses_allowed IS NULL OR pending + completed < uses_allowed)`);
     this.#release = db.prepareWrite('UPDATE registration_tokens SET pending = max(0, pending - 1) WHERE token = ?');
-    this.#complete = db.prepareWrite(
-      'UPDATE registration_tokens SET pending = max(0, pending - 1), completed = completed + 1 WHERE token = ?',
-    );
+    this.#complete = db.prepareWrite(`
+      UPDATE registration_tokens SET pending = max(0, pending - 1), completed = completed + 1, last_used_ms = ?
+      WHERE token = ?`);
+    // One that never was good for anybody is somebody's decision, and stays.
+    this.#removeEnded = db.prepareWrite(`
+      DELETE FROM registration_tokens
+      WHERE expires_ms < ? OR (completed > 0 AND completed >= uses_allowed AND last_used_ms < ?)`);
   }
 
   find(token: string): RegistrationToken | undefined {
@@ -103,7 +108,12 @@ export class RegistrationTokenStore {
   }
 
   /** The use that was set aside has made an account. */
-  complete(tx: WriteTx, token: string): void {
-    this.#complete.run(tx, token);
+  complete(tx: WriteTx, token: string, nowMs: number): void {
+    this.#complete.run(tx, nowMs, token);
+  }
+
+  /** Forgets those that expired, or whose last use was, before a time. */
+  removeEnded(tx: WriteTx, beforeMs: number): void {
+    this.#removeEnded.run(tx, beforeMs, beforeMs);
   }
 }
