@@ -35,6 +35,27 @@ test('the one line of truth follows what the server tells, without a reload', as
   }
 });
 
+test('what there is nothing to do about still leads to the page that tells more', async () => {
+  const status = household()['GET /status'];
+  await using house = await FakeHouse.start({
+    'GET /status': {
+      ...status,
+      line: 'catching-up',
+      reasons: [
+        { kind: 'catching-up', text: '3 rooms are catching up on messages.', page: 'rooms' },
+        { kind: 'well', text: 'It runs.', page: 'status' },
+      ],
+    },
+  });
+  await using view = await onlooker.open(house.link());
+  const reasons = view.page.locator('.reasons');
+  await reasons.getByText('3 rooms are catching up on messages.').waitFor();
+  assert.equal(await reasons.getByRole('link').count(), 1);
+  await view.assertAccessible();
+  await reasons.getByRole('link').click();
+  await view.heading('Rooms');
+});
+
 test('a server that has just begun has inviting words where there is nothing to show', async () => {
   const status = household()['GET /status'];
   const nothing = Array.from({ length: 24 }, () => 0);

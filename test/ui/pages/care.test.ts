@@ -170,6 +170,29 @@ test('a first backup asks for a passphrase twice, and says what was made', async
   await visit.shows('2 files that people sent were missing from the disk');
 });
 
+test('a folder that nobody knows may be one whose disk is away; it is used only once somebody has said so', async () => {
+  let answer = household()['GET /backups'];
+  const problem = 'The disk of the folder /srv/backups is not connected: nothing in it is of this server.';
+  await using visit = await Visit.start(onlooker, 'backups', {
+    'GET /backups': () =>
+      answer.isUnknownFolder === undefined ? { ...answer, problem, isUnknownFolder: true } : answer,
+    'PUT /backups/schedule': () => {
+      answer = { ...answer, isUnknownFolder: false };
+      return answer;
+    },
+  });
+  await visit.shows(problem);
+  await visit.view.assertAccessible();
+  await visit.view.button('Use this folder').click();
+  await visit.dialog.getByText('backups would go to the disk of this computer instead').waitFor();
+  visit.assertNotSent('PUT /backups/schedule');
+  await visit.dialog.getByRole('button', { name: 'Use this folder' }).click();
+  await visit.view.page.getByText(problem).waitFor({ state: 'detached' });
+  const [body] = visit.sent('PUT /backups/schedule') as Record<string, unknown>[];
+  assert.deepEqual([body?.['isChosenAnew'], body?.['every']], [true, answer.schedule.every]);
+  assert.ok(!('hasPassphrase' in (body ?? {})) && !('nextAt' in (body ?? {})));
+});
+
 test('a wrong passphrase is said when a backup is read back', async () => {
   const answer = household()['GET /backups'];
   await using visit = await Visit.start(onlooker, 'backups', {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { AnswerOf } from '../../../server/appliance/contract.ts';
 import { Onlooker } from '../browser.ts';
 import { FakeRefusal } from '../fake-house.ts';
 import { doctorReport, household } from '../household.ts';
@@ -105,6 +106,28 @@ test('registration is opened only after its dangers have been read', async () =>
   await view.button('Save').click();
   await visit.dialog.getByRole('button', { name: 'Open to everybody' }).click();
   await visit.shows('Anybody can make an account here');
+});
+
+test('who may come is said to be so at once, or after a restart and what holds until then', async () => {
+  let registration: AnswerOf<'GET /registration'> = { mode: 'open', openIsSafe: true, reasons: [] };
+  await using visit = await Visit.start(onlooker, 'registration', {
+    'GET /registration': () => registration,
+    'PUT /registration': ({ body }) => {
+      const { mode } = body as { mode: typeof registration.mode };
+      registration = { ...registration, mode, ...(mode === 'open' ? { until: 'closed' } : {}) };
+      return { needsRestart: mode === 'open' };
+    },
+  });
+  const { view } = visit;
+  await view.page.getByText('Nobody by themselves').click();
+  await view.button('Save').click();
+  await visit.said('Who may come has been changed, as of now.');
+  assert.equal(await view.page.getByText('A restart is due').count(), 0);
+  await view.page.getByText('Everybody', { exact: true }).click();
+  await view.button('Save').click();
+  await visit.shows('Until then this holds: Nobody by themselves.');
+  await visit.shows('A restart is due');
+  await view.assertAccessible();
 });
 
 test('a TURN server is set with a name and password, and a wrong address is refused at its field', async () => {

@@ -75,7 +75,11 @@ test('a room is removed for good once its name has been typed, and its progress 
   await view.assertAccessible();
   visit.house.job(purging({ state: 'done', endedAt: Date.now(), result: { events: 18_204, freedBytes: 2e8 } }));
   await view.heading('Rooms');
-  await visit.said('Done: Removing Dinner');
+  await visit.said(/^The room is gone: 18,204 events removed/);
+  // Of what nobody watches it is told later than it would have been of this.
+  visit.house.job(purging({ id: 'job-2', title: 'Removing Supper', state: 'done', endedAt: Date.now() }));
+  await visit.said('Done: Removing Supper');
+  assert.equal(await view.page.locator('.toast').count(), 2, 'the end of each is told once');
 });
 
 test('everybody leaves a room, and it is said why that failed', async () => {
@@ -90,6 +94,19 @@ test('everybody leaves a room, and it is said why that failed', async () => {
   });
   const card = visit.view.page.getByRole('region', { name: 'What you can do' });
   await card.getByRole('alert').getByText('Not everybody could leave.').waitFor();
+
+  // There it has been told. What nobody watches is told in passing, and stays in the corner for a while.
+  const error = { errcode: 'M_UNKNOWN', error: 'The disk is full.' };
+  const failed = { state: 'failed', endedAt: Date.now(), error } as const;
+  visit.house.job(purging({ id: 'job-2', kind: 'backup', title: 'Making a backup', ...failed }));
+  await visit.said('Making a backup: failed. The disk is full.');
+  assert.equal(await visit.view.page.locator('.toast').count(), 1);
+  await visit.view.button('1 thing failed').waitFor();
+
+  // So is what was begun here, once somebody has gone elsewhere.
+  await visit.goTo('status');
+  visit.house.job(purging({ id: 'job-1', kind: 'leave', title: 'Leaving Lunch', ...failed }));
+  await visit.said('Leaving Lunch: failed. The disk is full.');
 });
 
 test('a room is blocked and allowed again', async () => {
