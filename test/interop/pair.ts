@@ -36,7 +36,9 @@ export function makePair(file: string) {
     await Promise.all([
       hearth.then((server) => Object.assign(servers, { hearth: server })),
       synapse.then((server) => Object.assign(servers, { synapse: server })),
-    ]).finally(() => Promise.allSettled([hearth, synapse]));
+    ]).finally(async () => {
+      await Promise.allSettled([hearth, synapse]);
+    });
   });
   after(async () => {
     await Promise.all([servers.hearth?.stop(), servers.synapse?.stop()]);
