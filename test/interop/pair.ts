@@ -33,12 +33,11 @@ export function makePair(file: string) {
     const hearth = Homeserver.start(() => setUpHearth({ authority, dir: join(dir, 'hearth'), host: 'localhost' }));
     const synapse = Homeserver.start(() => setUpSynapse({ authority, dir: join(dir, 'synapse'), host: '127.0.0.1' }));
     // One that has started is stopped afterwards, also where the other has not.
-    await Promise.all([
+    const outcomes = await Promise.allSettled([
       hearth.then((server) => Object.assign(servers, { hearth: server })),
       synapse.then((server) => Object.assign(servers, { synapse: server })),
-    ]).finally(async () => {
-      await Promise.allSettled([hearth, synapse]);
-    });
+    ]);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   });
   after(async () => {
     await Promise.all([servers.hearth?.stop(), servers.synapse?.stop()]);
