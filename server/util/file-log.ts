@@ -89,9 +89,13 @@ const CLOSE_DEADLINE_MS = 2_000;
 // Resolves in any case: an error is reported where all of them are.
 async function opened(destination: Destination): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  destination.once('ready', resolve);
-  destination.once('error', () => resolve());
+  const done = (): void => resolve();
+  destination.once('ready', done);
+  destination.once('error', done);
   await promise;
+  // One of them is left, and files are put aside for years.
+  destination.removeListener('ready', done);
+  destination.removeListener('error', done);
 }
 
 async function end(destination: Destination, file: string | undefined): Promise<void> {

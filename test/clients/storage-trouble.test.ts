@@ -83,21 +83,30 @@ test('a server without space refuses to write, shows nothing half-written, and g
 
   const kill = await beginConfined(t, server);
   const answered: [number, string][] = [];
-  let refused: Answer | undefined;
-  for (let number = 1; number < 200 && refused === undefined; number += 1) {
+  // What is written along with a message differs: one that was refused may fit when it comes again by itself.
+  let refusals = 0;
+  for (let number = 1; number < 200 && refusals < 5; ) {
     const answer = await sendNumber(anna, roomId, number);
-    if (answer.status === 200) answered.unshift([number, answer.body.event_id]);
-    else refused = answer;
+    if (answer.status === 200) {
+      answered.unshift([number, answer.body.event_id]);
+      number += 1;
+      refusals = 0;
+      continue;
+    }
+    refusals += 1;
+    assert.ok(answer.status >= 500 && answer.status < 600, `status ${answer.status}`);
+    assert.equal(answer.body.errcode, 'M_UNKNOWN');
+    assert.doesNotMatch(
+      JSON.stringify(answer.body),
+      /SQLITE|homeserver\.db/,
+      'what is wrong inside is not for clients',
+    );
   }
   assert.ok(answered.length > 3, 'there was some space');
-  assert.ok(refused !== undefined, 'it came to an end');
-  assert.ok(refused.status >= 500 && refused.status < 600, `status ${refused.status}`);
-  assert.equal(refused.body.errcode, 'M_UNKNOWN');
-  assert.doesNotMatch(JSON.stringify(refused.body), /SQLITE|homeserver\.db/, 'what is wrong inside is not for clients');
+  assert.equal(refusals, 5, 'it came to an end');
 
   // It is refused for as long as that lasts, and what was there can be read: what was answered, and not a bit more.
   const next = answered.length + 1;
-  assert.equal((await sendNumber(anna, roomId, next)).body.errcode, 'M_UNKNOWN');
   assert.deepEqual(await listNumbers(ben, roomId), answered);
   const news = await ben.sync({ since });
   assert.equal(news.rooms.join[roomId].timeline.events.at(-1).event_id, answered[0]?.[1]);
