@@ -80,9 +80,10 @@ export function searchFollower(needs: IndexingNeeds): Follower {
     const isRebuild = store.isRebuildDue();
     for (const roomId of timeline.listActiveRooms(isRebuild ? STREAM_START : since, now)) {
       const known = store.findRoom(roomId)?.position;
-      if (known === undefined) db.write((tx) => store.insertRoom(tx, roomId, now));
-      // In a room that is new only what is older than the news is left to the walk.
+      // In a room that is new only what is older than the news is left to the walk. Told to stop in between, this comes back to
+      // the same news.
       const from = known === undefined ? (isRebuild ? now : since) : (Math.max(known, since) as StreamPosition);
+      if (known === undefined) db.write((tx) => store.insertRoom(tx, roomId, from));
       for (let until = now; from < until; ) {
         const { events: slice, limited } = timeline.since({ roomId, since: from, now: until, limit: SLICE });
         const documents = documentsOf(slice, { again: false });
