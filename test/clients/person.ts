@@ -115,6 +115,7 @@ export class Person {
       deviceId: session.device_id,
       timelineSupport: true,
       logger: quiet,
+      fetchFn: patientFetch(server),
       ...(secrets === undefined ? {} : { cryptoCallbacks: callbacksFor(secrets) }),
     });
     await client.initRustCrypto({ cryptoDatabasePrefix: session.device_id });
@@ -258,6 +259,25 @@ export async function together(host: Person, guests: readonly Person[]): Promise
     );
   }
   return roomId;
+}
+
+/**
+ * Clients look things up in the background, such as the root of a thread, and nobody of them takes it when the server goes away
+ * meanwhile: what only reads is asked again when it is back. A sync sees to that by itself.
+ */
+function patientFetch(server: Reachable): typeof fetch {
+  return async (input, init) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await fetch(input, init);
+      } catch (error) {
+        const url = input instanceof Request ? input.url : String(input);
+        const isLook = (init?.method ?? 'GET') === 'GET' && !url.includes('/sync?');
+        if (!isLook || tries === 5 || init?.signal?.aborted === true) throw error;
+        await server.up();
+      }
+    }
+  };
 }
 
 function isConnectionError(error: unknown): boolean {
