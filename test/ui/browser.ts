@@ -29,6 +29,14 @@ const SIZES = {
   narrow: { width: 320, height: 640 },
 } as const;
 
+/** What every page is looked at in. */
+export const LOOKS: readonly Required<Look>[] = [
+  { theme: 'light', size: 'desktop' },
+  { theme: 'dark', size: 'desktop' },
+  { theme: 'light', size: 'phone' },
+  { theme: 'dark', size: 'narrow' },
+];
+
 /** The browser, shared by the stories of a test file. */
 export class Onlooker implements AsyncDisposable {
   readonly #browser: Browser;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Locator } from 'playwright-core';
-import { Onlooker, type Look } from './browser.ts';
+import { LOOKS, Onlooker } from './browser.ts';
 import { FakeHouse } from './fake-house.ts';
 import { pages } from '../../renderer/views/pages.ts';
 
@@ -10,13 +10,6 @@ before(async () => {
   onlooker = await Onlooker.start();
 });
 after(() => onlooker[Symbol.asyncDispose]());
-
-const LOOKS: readonly Required<Look>[] = [
-  { theme: 'light', size: 'desktop' },
-  { theme: 'dark', size: 'desktop' },
-  { theme: 'light', size: 'phone' },
-  { theme: 'dark', size: 'narrow' },
-];
 
 for (const look of LOOKS) {
   test(`every page can be used by everybody, ${look.theme} on a ${look.size} screen`, async () => {

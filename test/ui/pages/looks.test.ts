@@ -1,5 +1,5 @@
 import { after, before, test } from 'node:test';
-import { type Look, Onlooker } from '../browser.ts';
+import { LOOKS, Onlooker } from '../browser.ts';
 import { Visit } from './visit.ts';
 
 let onlooker: Onlooker;
@@ -7,13 +7,6 @@ before(async () => {
   onlooker = await Onlooker.start();
 });
 after(() => onlooker[Symbol.asyncDispose]());
-
-const LOOKS: readonly Required<Look>[] = [
-  { theme: 'light', size: 'desktop' },
-  { theme: 'dark', size: 'desktop' },
-  { theme: 'light', size: 'phone' },
-  { theme: 'dark', size: 'narrow' },
-];
 
 const PLACES = [
   ['person', 'people/%40nora%3Abrook.example'],
